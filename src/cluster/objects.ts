@@ -1,0 +1,184 @@
+/**
+ * Kubernetes objects as they are on the wire, limited to the fields that Stowage reads or writes. Everything is optional
+ * that a hostile or old sender may leave out; readers (read-pod.ts, read-node.ts) decide what is required.
+ */
+export interface OwnerReference {
+  apiVersion?: string
+  kind?: string
+  name?: string
+  uid?: string
+  controller?: boolean
+}
+
+export interface ObjectMeta {
+  name?: string
+  generateName?: string
+  namespace?: string
+  uid?: string
+  resourceVersion?: string
+  generation?: number
+  creationTimestamp?: string
+  deletionTimestamp?: string
+  deletionGracePeriodSeconds?: number
+  labels?: Record<string, string>
+  annotations?: Record<string, string>
+  ownerReferences?: OwnerReference[]
+  finalizers?: string[]
+  managedFields?: unknown
+}
+
+export interface KubeObject {
+  apiVersion?: string
+  kind?: string
+  metadata?: ObjectMeta
+}
+
+export interface KubeList<T extends KubeObject> {
+  apiVersion?: string
+  kind?: string
+  metadata?: { resourceVersion?: string; continue?: string; remainingItemCount?: number }
+  items?: T[]
+}
+
+/** The answer to a request that failed, `kind: Status`. */
+export interface StatusObject {
+  kind?: string
+  status?: string
+  message?: string
+  reason?: string
+  code?: number
+  details?: { name?: string; kind?: string; retryAfterSeconds?: number; causes?: { reason?: string; message?: string; field?: string }[] }
+}
+
+export type WatchEventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
+export interface WatchEvent<T> {
+  type: WatchEventType
+  object: T
+}
+
+export type Quantities = Record<string, string | number>
+export interface ResourceRequirements {
+  requests?: Quantities
+  limits?: Quantities
+}
+export interface ContainerPort {
+  containerPort?: number
+  hostPort?: number
+  hostIP?: string
+  protocol?: string
+  name?: string
+}
+export interface Container {
+  name?: string
+  image?: string
+  resources?: ResourceRequirements
+  ports?: ContainerPort[]
+  restartPolicy?: string
+}
+
+export interface SelectorRequirement {
+  key?: string
+  operator?: string
+  values?: string[]
+}
+export interface LabelSelector {
+  matchLabels?: Record<string, string>
+  matchExpressions?: SelectorRequirement[]
+}
+export interface NodeSelectorTerm {
+  matchExpressions?: SelectorRequirement[]
+  matchFields?: SelectorRequirement[]
+}
+export interface NodeAffinity {
+  requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: NodeSelectorTerm[] }
+  preferredDuringSchedulingIgnoredDuringExecution?: { weight?: number; preference?: NodeSelectorTerm }[]
+}
+export interface Taint {
+  key?: string
+  value?: string
+  effect?: string
+  timeAdded?: string
+}
+export interface Toleration {
+  key?: string
+  operator?: string
+  value?: string
+  effect?: string
+  tolerationSeconds?: number
+}
+
+export interface Condition {
+  type?: string
+  status?: string
+  reason?: string
+  message?: string
+  lastTransitionTime?: string
+  lastProbeTime?: string | null
+  lastHeartbeatTime?: string
+  observedGeneration?: number
+}
+
+export interface PodSpec {
+  nodeName?: string
+  schedulerName?: string
+  priority?: number
+  priorityClassName?: string
+  preemptionPolicy?: string
+  restartPolicy?: string
+  terminationGracePeriodSeconds?: number
+  nodeSelector?: Record<string, string>
+  affinity?: { nodeAffinity?: NodeAffinity; podAffinity?: unknown; podAntiAffinity?: unknown }
+  tolerations?: Toleration[]
+  topologySpreadConstraints?: unknown[]
+  containers?: Container[]
+  initContainers?: Container[]
+  overhead?: Quantities
+  resources?: ResourceRequirements
+  schedulingGates?: { name?: string }[]
+  volumes?: unknown[]
+  hostNetwork?: boolean
+  resourceClaims?: unknown[]
+}
+export interface ContainerStatus {
+  name?: string
+  allocatedResources?: Quantities
+  resources?: ResourceRequirements
+}
+export interface PodStatus {
+  phase?: string
+  conditions?: Condition[]
+  nominatedNodeName?: string
+  startTime?: string
+  containerStatuses?: ContainerStatus[]
+  initContainerStatuses?: ContainerStatus[]
+  allocatedResources?: Quantities
+  resources?: ResourceRequirements
+}
+export interface PodObject extends KubeObject {
+  spec?: PodSpec
+  status?: PodStatus
+}
+
+export interface ContainerImage {
+  names?: string[]
+  sizeBytes?: number
+}
+export interface NodeSpec {
+  unschedulable?: boolean
+  taints?: Taint[]
+  providerID?: string
+  podCIDR?: string
+}
+export interface NodeStatus {
+  capacity?: Quantities
+  allocatable?: Quantities
+  conditions?: Condition[]
+  images?: ContainerImage[]
+  addresses?: { type?: string; address?: string }[]
+  nodeInfo?: Record<string, string>
+  declaredFeatures?: string[]
+}
+export interface NodeObject extends KubeObject {
+  spec?: NodeSpec
+  status?: NodeStatus
+}

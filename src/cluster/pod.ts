@@ -1,0 +1,84 @@
+import type { LabelSelector, NodeSelectorTerm, Taint, Toleration } from './objects.ts'
+import type { ResourceVector } from './resources.ts'
+
+export type Labels = Readonly<Record<string, string>>
+
+/** A port that a pod takes on its node. */
+export interface HostPort {
+  /** `0.0.0.0` stands for every address */
+  readonly hostIp: string
+  readonly protocol: string
+  readonly port: number
+}
+
+export interface PreferredTerm {
+  readonly weight: number
+  readonly preference: NodeSelectorTerm
+}
+
+/**
+ * What pods of one template share as far as placement goes. Equal shapes are one object, so rules may keep what they
+ * worked out for a shape in a WeakMap. Labels are not part of it: a StatefulSet gives each of its pods another one.
+ */
+export interface PodShape {
+  /** unique while the shape lives */
+  readonly id: number
+  /** What the pod asks of a node: Kubernetes' pod request (sidecars, init containers, pod level, overhead). */
+  readonly request: ResourceVector
+  /** What scores count instead: a container without the key counts 100 millicores or 200 MiB; `spec.resources` is ignored, as kube-scheduler does. */
+  readonly scoringCpuMilli: number
+  readonly scoringMemoryBytes: number
+  readonly nodeSelector: Labels
+  /** ORed; undefined: the pod has no required node affinity. An empty list matches no node. */
+  readonly requiredTerms: readonly NodeSelectorTerm[] | undefined
+  readonly preferredTerms: readonly PreferredTerm[]
+  readonly tolerations: readonly Toleration[]
+  readonly hostPorts: readonly HostPort[]
+  /** Names with a tag, init containers' first, one entry a container. */
+  readonly images: readonly string[]
+  /** spec.nodeName as the pod was created with */
+  readonly requestedNode: string
+  readonly schedulingGates: readonly string[]
+  /** parts of the spec whose rules this version does not know yet (`podAffinity`, `volumes`, ...): such a pod waits with a reason that names them */
+  readonly unsupported: readonly string[]
+}
+
+export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown'
+
+/** A pod as the scheduler keeps it: a slim record, never the object from the wire. Immutable; a change is a new record. */
+export interface Pod {
+  readonly uid: string
+  readonly namespace: string
+  readonly name: string
+  readonly resourceVersion: string
+  readonly generation: number
+  readonly schedulerName: string
+  readonly priority: number
+  readonly preemptionPolicy: 'PreemptLowerPriority' | 'Never'
+  readonly labels: Labels
+  /** only those under `stowage.dev/`, `agentaflow.gpu/` and the autoscalers' keys; the rest is never kept */
+  readonly annotations: Labels
+  /** uid of the controlling owner, '' without one */
+  readonly ownerUid: string
+  /** the node it is bound to, '' while it is not */
+  readonly nodeName: string
+  readonly nominatedNodeName: string
+  readonly phase: PodPhase
+  readonly deleting: boolean
+  readonly createdAtMs: number
+  readonly shape: PodShape
+  /** What the pod takes on its node once placed: differs from the shape's after an in-place resize. */
+  readonly placedRequest: ResourceVector
+  readonly placedScoringCpuMilli: number
+  readonly placedScoringMemoryBytes: number
+  /** the PodScheduled condition as the API server has it, to write it only when it changes; undefined: none yet */
+  readonly scheduledCondition: { readonly status: string; readonly reason: string; readonly message: string } | undefined
+}
+
+/** `namespace/name`, as people write it. */
+export const podKey = (pod: { readonly namespace: string; readonly name: string }): string => `${pod.namespace}/${pod.name}`
+
+/** Finished pods take nothing. */
+export const isFinished = (phase: PodPhase): boolean => phase === 'Succeeded' || phase === 'Failed'
+
+export type { LabelSelector, NodeSelectorTerm, Taint, Toleration }

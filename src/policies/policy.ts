@@ -1,0 +1,57 @@
+import type { Random } from '../clock/random.ts'
+import type { NodeIndex } from '../cluster/node.ts'
+import type { Pod } from '../cluster/pod.ts'
+import type { ClusterView, UsageSource } from '../cluster/view.ts'
+
+/** The nodes that every constraint has allowed: `nodes[0] ... nodes[count - 1]`. The array is reused after the decision. */
+export interface Candidates {
+  readonly nodes: Int32Array
+  readonly count: number
+}
+
+/** Where a ranking comes from. */
+export type RankingSource = 'model' | 'cache' | 'heuristic' | 'fallback'
+
+/** One addend of the scores, for the explanation: scores[i] = sum over terms of weight * values[i]. */
+export interface ScoreTerm {
+  readonly name: string
+  readonly weight: number
+  /** values[i] belongs to candidates.nodes[i] */
+  readonly values: Float64Array
+}
+
+/** A GPU or part of one on a node. */
+export interface DeviceChoice {
+  readonly node: NodeIndex
+  readonly devices: readonly number[]
+}
+
+export interface Ranking {
+  /** scores[i] belongs to candidates.nodes[i], higher is better; finite. May be a buffer that the policy reuses at its next `rank`. */
+  readonly scores: Float64Array
+  readonly terms?: readonly ScoreTerm[]
+  readonly devices?: readonly DeviceChoice[]
+  readonly source: RankingSource
+  /** where the load of nodes was read, if the policy looks at it */
+  readonly usage?: UsageSource
+  /** probability with which the first was chosen, for off-policy estimates */
+  readonly propensity?: number
+  /** 0..1, what a model says of its own choice */
+  readonly confidence?: number
+  readonly reason?: string
+}
+
+export interface RankContext {
+  readonly cluster: ClusterView
+  readonly random: Random
+  /** fires at the decision's deadline and at shutdown; only policies that wait need it */
+  readonly signal: AbortSignal
+}
+
+/** Ranks nodes that every constraint has allowed. Never sees another node. */
+export interface Policy {
+  readonly name: string
+  readonly version: string
+  /** May throw or reject: then the profile's fallback places the pod. */
+  rank(pod: Pod, candidates: Candidates, context: RankContext): Ranking | Promise<Ranking>
+}

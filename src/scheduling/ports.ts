@@ -1,0 +1,66 @@
+import type { Pod } from '../cluster/pod.ts'
+
+/** How a bind can fail. `gone`: pod or node no longer exist or the pod is deleting; `conflict`: it is bound already or changed; `error`: anything that may pass. */
+export type BindFailureKind = 'gone' | 'conflict' | 'error'
+
+/** What `Binder.bind` rejects with. */
+export class BindFailure extends Error {
+  override readonly name = 'BindFailure'
+  readonly kind: BindFailureKind
+
+  constructor(kind: BindFailureKind, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.kind = kind
+  }
+}
+
+/** Tells the API server that a pod goes to a node. Retries what may pass (429, 500, 503, connection lost) by itself. */
+export interface Binder {
+  /** Resolves once the API server has accepted. @throws BindFailure */
+  bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void>
+}
+
+/**
+ * Tells people: events and conditions, in kube-scheduler's words. Calls return at once; the work is queued behind binds,
+ * folded where kube-scheduler folds it, and `drain` sends what is left. Never throws.
+ */
+export interface Reporter {
+  /** Normal Scheduled: `Successfully assigned ns/name to node` */
+  scheduled(pod: Pod, nodeName: string): void
+  /** Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed. */
+  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string): void
+  /** Resolves when everything reported so far has been sent or given up with the reason counted. */
+  drain(signal: AbortSignal): Promise<void>
+}
+
+/** Where every pod of our profiles is. `seen` is the sum of the others, always (invariant 3). */
+export interface Conservation {
+  /** pods of our profiles ever seen without a node, by uid */
+  readonly seen: number
+  /** bound by us or by anyone, also if finished or deleted since */
+  readonly bound: number
+  /** in the active, back-off or unschedulable queue */
+  readonly waiting: number
+  readonly gated: number
+  /** gone before they were bound */
+  readonly deleted: number
+  /** in a cycle, reserved, or being bound */
+  readonly inFlight: number
+}
+
+export type QueueName = 'active' | 'backoff' | 'unschedulable' | 'gated'
+export type AttemptResult = 'scheduled' | 'unschedulable' | 'error'
+
+/** Told of what the scheduler does, for metrics and live views. Called in hot paths: must be quick and must not throw. */
+export interface SchedulingObserver {
+  attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
+  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `Reserve`, `Bind` */
+  phase(schedulerName: string, phase: string, durationMs: number): void
+  bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
+  /** a pod entered a queue, because of an event (`PodAdd`, `NodeAdd`, `ScheduleAttemptFailure`, `BackoffComplete`, ...) */
+  queued(queue: QueueName, event: string): void
+  /** the profile's own policy gave nothing usable and the fallback placed the pod */
+  fellBack(schedulerName: string, policy: string, why: string): void
+  /** an object from outside could not be read */
+  unreadable(kind: string, name: string, why: string): void
+}
