@@ -75,6 +75,9 @@ const statusOf = (url: string, token: string, ca: string): Promise<number> =>
     asked.end()
   })
 
+const ended = (child: ChildProcess): boolean =>
+  child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+
 class PortTaken extends Error {}
 
 const startOnce = async (bin: string, options: ControlPlaneOptions): Promise<ControlPlane> => {
@@ -84,8 +87,9 @@ const startOnce = async (bin: string, options: ControlPlaneOptions): Promise<Con
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   process.once('exit', removeFolder)
 
-  const run = (name: ServerName, args: readonly string[]): ChildProcess => {
+  const run = (name: ServerName, flags: Readonly<Record<string, unknown>>): void => {
     const log = openSync(at(`${name}.log`), 'a')
+    const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)
     const child = spawn('sh', ['-c', guarded, 'sh', join(bin, name), ...args], {
       detached: true,
       stdio: ['pipe', log, log],
@@ -98,10 +102,7 @@ const startOnce = async (bin: string, options: ControlPlaneOptions): Promise<Con
     child.on('error', () => child.stdin?.destroy())
     child.stdin?.on('error', () => {})
     running.set(name, child)
-    return child
   }
-  const ended = (child: ChildProcess): boolean =>
-    child.exitCode !== null || child.signalCode !== null || child.pid === undefined
   const kill = async (name: ServerName): Promise<void> => {
     const child = running.get(name)
     running.delete(name)
@@ -157,37 +158,33 @@ users: [{name: admin, user: {token: "${token}"}}]
     )
     const etcd = `http://127.0.0.1:${client}`
     const etcdPeer = `http://127.0.0.1:${peer}`
-    run('etcd', [
-      ...['--data-dir', at('etcd'), '--unsafe-no-fsync', '--log-level', 'warn'],
-      ...['--listen-client-urls', etcd, '--advertise-client-urls', etcd],
-      ...[
-        '--listen-peer-urls',
-        etcdPeer,
-        '--initial-advertise-peer-urls',
-        etcdPeer,
-        '--initial-cluster',
-        `default=${etcdPeer}`,
-      ],
-    ])
+    run('etcd', {
+      'data-dir': at('etcd'),
+      'unsafe-no-fsync': true,
+      'log-level': 'warn',
+      'listen-client-urls': etcd,
+      'advertise-client-urls': etcd,
+      'listen-peer-urls': etcdPeer,
+      'initial-advertise-peer-urls': etcdPeer,
+      'initial-cluster': `default=${etcdPeer}`,
+    })
     const runApiServer = async (): Promise<void> => {
-      run('kube-apiserver', [
-        ...[
-          '--etcd-servers',
-          etcd,
-          '--cert-dir',
-          at('certs'),
-          '--bind-address',
-          '127.0.0.1',
-          '--secure-port',
-          `${secure}`,
-        ],
-        ...['--token-auth-file', at('tokens.csv'), '--authorization-mode', 'RBAC,Node'],
-        ...['--service-cluster-ip-range', '10.0.0.0/16', '--service-account-issuer', 'https://kubernetes.default.svc'],
-        ...['--service-account-signing-key-file', at('sa.key'), '--service-account-key-file', at('sa.pub')],
+      run('kube-apiserver', {
+        'etcd-servers': etcd,
+        'cert-dir': at('certs'),
+        'bind-address': '127.0.0.1',
+        'secure-port': secure,
+        'token-auth-file': at('tokens.csv'),
+        'authorization-mode': 'RBAC,Node',
+        'service-cluster-ip-range': '10.0.0.0/16',
+        'service-account-issuer': 'https://kubernetes.default.svc',
+        'service-account-signing-key-file': at('sa.key'),
+        'service-account-key-file': at('sa.pub'),
         // Without a controller manager nobody would make service accounts, nor take the not-ready taint off again.
-        ...['--disable-admission-plugins', 'ServiceAccount,TaintNodesByCondition'],
-        ...['--max-requests-inflight', '4000', '--max-mutating-requests-inflight', '2000'],
-      ])
+        'disable-admission-plugins': 'ServiceAccount,TaintNodesByCondition',
+        'max-requests-inflight': 4000,
+        'max-mutating-requests-inflight': 2000,
+      })
       const certificate = at('certs/apiserver.crt')
       const answers = async (path: string): Promise<boolean> =>
         existsSync(certificate) && (await statusOf(url + path, token, readFileSync(certificate, 'utf8'))) === 200
@@ -206,10 +203,12 @@ clientConnection: {kubeconfig: "${kubeconfigPath}", qps: 5000, burst: 5000}
 leaderElection: {leaderElect: false}
 ${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles === undefined ? '' : `profiles:\n${profiles}\n`}`,
       )
-      run('kube-scheduler', [
-        ...['--config', at('kube-scheduler.yaml'), '--cert-dir', at('certs-scheduler')],
-        ...['--bind-address', '127.0.0.1', '--secure-port', `${port}`],
-      ])
+      run('kube-scheduler', {
+        config: at('kube-scheduler.yaml'),
+        'cert-dir': at('certs-scheduler'),
+        'bind-address': '127.0.0.1',
+        'secure-port': port,
+      })
       const certificate = at('certs-scheduler/kube-scheduler.crt')
       await waitFor(
         'kube-scheduler',
@@ -220,21 +219,25 @@ ${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles ==
     }
     if (options.scheduler) await startScheduler(options.scheduler)
     if (options.controllerManager) {
-      run('kube-controller-manager', [
-        ...['--kubeconfig', kubeconfigPath, '--leader-elect=false', '--bind-address', '127.0.0.1'],
-        ...['--secure-port', `${managerPort}`, '--kube-api-qps', '500', '--kube-api-burst', '1000'],
-        ...['--service-account-private-key-file', at('sa.key'), '--root-ca-file', at('certs/apiserver.crt')],
-        ...['--use-service-account-credentials=false', '--cert-dir', at('certs-manager')],
-      ])
+      run('kube-controller-manager', {
+        kubeconfig: kubeconfigPath,
+        'cert-dir': at('certs-manager'),
+        'bind-address': '127.0.0.1',
+        'secure-port': managerPort,
+        'leader-elect': false,
+        'kube-api-qps': 500,
+        'kube-api-burst': 1000,
+        'service-account-private-key-file': at('sa.key'),
+        'root-ca-file': at('certs/apiserver.crt'),
+        'use-service-account-credentials': false,
+      })
     }
     if (options.kwok) {
-      run('kwok', [
-        '--kubeconfig',
-        kubeconfigPath,
-        '--manage-all-nodes=true',
-        '--server-address',
-        `127.0.0.1:${kwokPort}`,
-      ])
+      run('kwok', {
+        kubeconfig: kubeconfigPath,
+        'manage-all-nodes': true,
+        'server-address': `127.0.0.1:${kwokPort}`,
+      })
     }
     return {
       kubeconfigPath,
