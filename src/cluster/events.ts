@@ -32,4 +32,8 @@ export type ClusterEvent =
     }
   | { readonly kind: 'PodAdd' | 'PodDelete'; readonly pod: Pod }
   | { readonly kind: 'PodLabel' | 'PodScaleDown'; readonly before: Pod; readonly pod: Pod }
-  | { readonly kind: 'SelfGates' | 'SelfLabel' | 'SelfToleration' | 'SelfScaleDown'; readonly before: Pod; readonly pod: Pod }
+  | {
+      readonly kind: 'SelfGates' | 'SelfLabel' | 'SelfToleration' | 'SelfScaleDown'
+      readonly before: Pod
+      readonly pod: Pod
+    }

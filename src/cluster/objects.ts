@@ -47,7 +47,12 @@ export interface StatusObject {
   message?: string
   reason?: string
   code?: number
-  details?: { name?: string; kind?: string; retryAfterSeconds?: number; causes?: { reason?: string; message?: string; field?: string }[] }
+  details?: {
+    name?: string
+    kind?: string
+    retryAfterSeconds?: number
+    causes?: { reason?: string; message?: string; field?: string }[]
+  }
 }
 
 export type WatchEventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'

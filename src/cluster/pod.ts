@@ -36,8 +36,6 @@ export interface PodShape {
   readonly hostPorts: readonly HostPort[]
   /** Names with a tag, init containers' first, one entry a container. */
   readonly images: readonly string[]
-  /** spec.nodeName as the pod was created with */
-  readonly requestedNode: string
   readonly schedulingGates: readonly string[]
   /** parts of the spec whose rules this version does not know yet (`podAffinity`, `volumes`, ...): such a pod waits with a reason that names them */
   readonly unsupported: readonly string[]
@@ -72,11 +70,14 @@ export interface Pod {
   readonly placedScoringCpuMilli: number
   readonly placedScoringMemoryBytes: number
   /** the PodScheduled condition as the API server has it, to write it only when it changes; undefined: none yet */
-  readonly scheduledCondition: { readonly status: string; readonly reason: string; readonly message: string } | undefined
+  readonly scheduledCondition:
+    | { readonly status: string; readonly reason: string; readonly message: string }
+    | undefined
 }
 
 /** `namespace/name`, as people write it. */
-export const podKey = (pod: { readonly namespace: string; readonly name: string }): string => `${pod.namespace}/${pod.name}`
+export const podKey = (pod: { readonly namespace: string; readonly name: string }): string =>
+  `${pod.namespace}/${pod.name}`
 
 /** Finished pods take nothing. */
 export const isFinished = (phase: PodPhase): boolean => phase === 'Succeeded' || phase === 'Failed'

@@ -57,7 +57,10 @@ export const vectorOf = (amounts: ReadonlyMap<ResourceIndex, number>): ResourceV
   const entries = [...amounts].filter(([, amount]) => amount !== 0).sort(([a], [b]) => a - b)
   return entries.length === 0
     ? noResources
-    : { indexes: Int32Array.from(entries, ([index]) => index), amounts: Float64Array.from(entries, ([, amount]) => amount) }
+    : {
+        indexes: Int32Array.from(entries, ([index]) => index),
+        amounts: Float64Array.from(entries, ([, amount]) => amount),
+      }
 }
 
 /** The amount of one resource in a vector, 0 where it is absent. */

@@ -1,0 +1,58 @@
+import { messageOf, StowageError } from '../errors/catalogue.ts'
+import type { Node } from './node.ts'
+import type { NodeObject } from './objects.ts'
+import { quantityEntries, quantityMilli, quantityUnits, resourceAmount } from './quantity.ts'
+import type { LabelTable } from './read-pod.ts'
+import { type ResourceIndex, type ResourceNames, vectorOf } from './resources.ts'
+
+const KEPT_ANNOTATIONS = /^(?:stowage\.dev|agentaflow\.gpu)\//
+
+/** Turns nodes from the wire into the slim records of the scheduler. */
+export class NodeReader {
+  readonly #resources: ResourceNames
+  readonly #labels: LabelTable
+
+  constructor(resources: ResourceNames, labels: LabelTable) {
+    this.#resources = resources
+    this.#labels = labels
+  }
+
+  /** @throws StowageError NODE_MALFORMED naming the node and what is wrong with it */
+  read(object: NodeObject): Node {
+    const { metadata = {}, spec = {}, status = {} } = object
+    const { name = '', uid = '' } = metadata
+    try {
+      if (name === '') throw new TypeError('metadata.name is missing')
+      const amounts = new Map<ResourceIndex, number>()
+      let maxPods = 0
+      for (const [resource, quantity] of quantityEntries(status.allocatable ?? status.capacity))
+        if (resource === 'pods') maxPods = quantityUnits(quantity)
+        else amounts.set(this.#resources.index(resource), resourceAmount(resource, quantityMilli(quantity)))
+      const imageBytes = new Map<string, number>()
+      for (const image of status.images ?? [])
+        for (const imageName of image.names ?? []) imageBytes.set(imageName, image.sizeBytes ?? 0)
+      return {
+        name,
+        uid,
+        labels: this.#labels.of(metadata.labels),
+        annotations: this.#labels.of(metadata.annotations, KEPT_ANNOTATIONS),
+        taints: (spec.taints ?? []).filter((taint) => typeof taint?.key === 'string'),
+        unschedulable: spec.unschedulable === true,
+        ready: (status.conditions ?? []).some((condition) => condition.type === 'Ready' && condition.status === 'True'),
+        allocatable: vectorOf(amounts),
+        maxPods,
+        imageBytes,
+        declaredFeatures: status.declaredFeatures ?? [],
+      }
+    } catch (cause) {
+      throw new StowageError(
+        'NODE_MALFORMED',
+        {
+          found: `node ${name}: ${messageOf(cause)}`,
+          todo: 'look at it with kubectl get node -o yaml; it is left out until it changes',
+        },
+        { cause },
+      )
+    }
+  }
+}

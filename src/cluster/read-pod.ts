@@ -1,0 +1,313 @@
+import { messageOf, StowageError } from '../errors/catalogue.ts'
+import { Interned } from './interned.ts'
+import type { Container, ContainerStatus, PodObject, PodSpec, Quantities } from './objects.ts'
+import type { HostPort, Labels, Pod, PodPhase, PodShape } from './pod.ts'
+import { quantityEntries, quantityMilli, resourceAmount } from './quantity.ts'
+import { type ResourceIndex, type ResourceNames, type ResourceVector, vectorOf } from './resources.ts'
+
+/** kube-scheduler's stand-ins for a container without the request, when nodes are scored. */
+const DEFAULT_SCORING_CPU_MILLI = 100
+const DEFAULT_SCORING_MEMORY_BYTES = 200 * 1024 * 1024
+
+/** Sums by resource, in thousandths of the unit: quantities are added exactly and rounded up once. */
+type MilliSums = Map<string, number>
+
+const add = (into: MilliSums, from: MilliSums): void => {
+  for (const [name, milli] of from) into.set(name, (into.get(name) ?? 0) + milli)
+}
+const raise = (into: MilliSums, from: MilliSums): void => {
+  for (const [name, milli] of from) into.set(name, Math.max(into.get(name) ?? 0, milli))
+}
+const milliOf = (quantities: Quantities | undefined): MilliSums => {
+  const sums: MilliSums = new Map()
+  for (const [name, quantity] of quantityEntries(quantities)) sums.set(name, quantityMilli(quantity))
+  return sums
+}
+
+/** Resources whose pod-level value replaces the containers' sum. */
+const isPodLevel = (name: string): boolean => name === 'cpu' || name === 'memory' || name.startsWith('hugepages-')
+
+/** Requests of one container, by container: the spec's, or what a status says instead. */
+type RequestsOf = (container: Container) => Quantities | undefined
+
+/** What the spec asks for. */
+const asked: RequestsOf = (container) => container.resources?.requests
+
+interface Totals {
+  readonly requestsOf: RequestsOf
+  readonly podLevel: Quantities | undefined
+  /** requests assumed for containers that lack the key */
+  readonly defaults?: MilliSums
+}
+
+/**
+ * The pod request rules of Kubernetes: containers and sidecars (restartable init containers) add up; each ordinary init
+ * container, with the sidecars before it, is a maximum; pod-level requests replace cpu, memory and huge pages; then overhead.
+ */
+const podTotals = (spec: PodSpec, { requestsOf, podLevel, defaults }: Totals): MilliSums => {
+  const requests = (container: Container): MilliSums => {
+    const own = milliOf(requestsOf(container))
+    if (defaults !== undefined) for (const [name, milli] of defaults) if (!own.has(name)) own.set(name, milli)
+    return own
+  }
+  const total: MilliSums = new Map()
+  for (const container of spec.containers ?? []) add(total, requests(container))
+  const sidecars: MilliSums = new Map()
+  const initPeak: MilliSums = new Map()
+  for (const container of spec.initContainers ?? []) {
+    const own = requests(container)
+    if (container.restartPolicy === 'Always') {
+      add(total, own)
+      add(sidecars, own)
+      raise(initPeak, sidecars)
+    } else {
+      add(own, sidecars)
+      raise(initPeak, own)
+    }
+  }
+  raise(total, initPeak)
+  for (const [name, milli] of milliOf(podLevel)) if (isPodLevel(name)) total.set(name, milli)
+  add(total, milliOf(spec.overhead))
+  return total
+}
+
+/** kube-scheduler normalises image names so: a name without tag or digest means `:latest`. */
+const taggedImage = (image: string): string =>
+  image.lastIndexOf(':') <= image.lastIndexOf('/') && !image.includes('@') ? `${image}:latest` : image
+
+const hostPorts = (spec: PodSpec): HostPort[] => {
+  const ports: HostPort[] = []
+  const sidecars = (spec.initContainers ?? []).filter((container) => container.restartPolicy === 'Always')
+  for (const container of [...(spec.containers ?? []), ...sidecars])
+    for (const { hostPort, hostIP, protocol } of container.ports ?? [])
+      if (typeof hostPort === 'number' && hostPort > 0)
+        ports.push({ hostIp: hostIP || '0.0.0.0', protocol: protocol || 'TCP', port: hostPort })
+  return ports
+}
+
+/** Volumes that bind a pod to no place, so that no rule of ours is missing for them. */
+const PLACELESS_VOLUMES = new Set([
+  'configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'hostPath', 'nfs', 'image', 'gitRepo', 'name', 'csi',
+]) // biome-ignore format: a list reads better than a column
+
+/** Parts of a spec that ask for a rule which this version does not have. */
+const unsupportedParts = (spec: PodSpec): string[] => {
+  const parts: string[] = []
+  const required = (affinity: unknown): boolean =>
+    ((affinity as { requiredDuringSchedulingIgnoredDuringExecution?: unknown[] } | undefined)
+      ?.requiredDuringSchedulingIgnoredDuringExecution?.length ?? 0) > 0
+  if (required(spec.affinity?.podAffinity)) parts.push('required pod affinity')
+  if (required(spec.affinity?.podAntiAffinity)) parts.push('required pod anti-affinity')
+  const spreads = (spec.topologySpreadConstraints ?? []) as { whenUnsatisfiable?: string }[]
+  if (spreads.some((spread) => spread?.whenUnsatisfiable !== 'ScheduleAnyway'))
+    parts.push('topology spread constraints')
+  const volumes = (spec.volumes ?? []) as object[]
+  const bound = volumes.flatMap((volume) => Object.keys(volume ?? {}).filter((kind) => !PLACELESS_VOLUMES.has(kind)))
+  if (bound.length > 0) parts.push(`volumes (${[...new Set(bound)].sort().join(', ')})`)
+  if ((spec.resourceClaims ?? []).length > 0) parts.push('resource claims')
+  return parts
+}
+
+const KEPT_ANNOTATIONS =
+  /^(?:stowage\.dev|agentaflow\.gpu)\/|^(?:cluster-autoscaler\.kubernetes\.io\/safe-to-evict|karpenter\.sh\/do-not-disrupt)$/
+
+const PHASES: ReadonlySet<string> = new Set(['Pending', 'Running', 'Succeeded', 'Failed', 'Unknown'])
+
+const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1)
+
+const sortedEntries = (record: Record<string, string> | undefined): [string, string][] =>
+  Object.entries(record ?? {})
+    .filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+    .sort(byName)
+
+/** Labels (or annotations) as records without a prototype, shared between all that have the same. */
+export class LabelTable {
+  readonly #interned = new Interned<Labels>()
+
+  of(record: Record<string, string> | undefined, keep?: RegExp): Labels {
+    let entries = sortedEntries(record)
+    if (keep !== undefined) entries = entries.filter(([key]) => keep.test(key))
+    return this.#interned.get(JSON.stringify(entries), () =>
+      Object.freeze(Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(entries))),
+    )
+  }
+}
+
+/** Turns pods from the wire into the slim records of the scheduler. */
+export class PodReader {
+  readonly #resources: ResourceNames
+  readonly #labels: LabelTable
+  readonly #shapes = new Interned<PodShape>()
+  #nextShape = 1
+
+  constructor(resources: ResourceNames, labels: LabelTable) {
+    this.#resources = resources
+    this.#labels = labels
+  }
+
+  /** @throws StowageError POD_MALFORMED naming the pod and what is wrong with it */
+  read(object: PodObject): Pod {
+    const { metadata = {}, spec = {}, status = {} } = object
+    const { namespace = '', name = '', uid = '' } = metadata
+    try {
+      if (name === '' || uid === '') throw new TypeError('metadata.name or metadata.uid is missing')
+      const shape = this.#shape(spec)
+      const placed = spec.nodeName ? this.#placed(object, shape) : undefined
+      const condition = (status.conditions ?? []).find(({ type }) => type === 'PodScheduled')
+      return {
+        uid,
+        namespace,
+        name,
+        resourceVersion: metadata.resourceVersion ?? '',
+        generation: metadata.generation ?? 0,
+        schedulerName: spec.schedulerName ?? 'default-scheduler',
+        priority: spec.priority ?? 0,
+        preemptionPolicy: spec.preemptionPolicy === 'Never' ? 'Never' : 'PreemptLowerPriority',
+        labels: this.#labels.of(metadata.labels),
+        annotations: this.#labels.of(metadata.annotations, KEPT_ANNOTATIONS),
+        ownerUid: (metadata.ownerReferences ?? []).find(({ controller }) => controller)?.uid ?? '',
+        nodeName: spec.nodeName ?? '',
+        nominatedNodeName: status.nominatedNodeName ?? '',
+        phase: (PHASES.has(status.phase ?? '') ? status.phase : 'Pending') as PodPhase,
+        deleting: metadata.deletionTimestamp !== undefined,
+        createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+        shape,
+        placedRequest: placed?.request ?? shape.request,
+        placedScoringCpuMilli: placed?.scoringCpuMilli ?? shape.scoringCpuMilli,
+        placedScoringMemoryBytes: placed?.scoringMemoryBytes ?? shape.scoringMemoryBytes,
+        scheduledCondition:
+          condition === undefined
+            ? undefined
+            : { status: condition.status ?? '', reason: condition.reason ?? '', message: condition.message ?? '' },
+      }
+    } catch (cause) {
+      throw new StowageError(
+        'POD_MALFORMED',
+        { found: `pod ${namespace}/${name}: ${messageOf(cause)}`, todo: 'correct the pod and create it again' },
+        { cause },
+      )
+    }
+  }
+
+  #vector(sums: MilliSums): ResourceVector {
+    const amounts = new Map<ResourceIndex, number>()
+    for (const [name, milli] of sums) amounts.set(this.#resources.index(name), resourceAmount(name, milli))
+    return vectorOf(amounts)
+  }
+
+  #shape(spec: PodSpec): PodShape {
+    const nodeAffinity = spec.affinity?.nodeAffinity
+    const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+    const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
+    const parts = {
+      request: [...podTotals(spec, { requestsOf: asked, podLevel: spec.resources?.requests })].sort(byName),
+      scoring: scoringTotals(spec, asked, undefined),
+      nodeSelector: sortedEntries(spec.nodeSelector),
+      requiredTerms: required === undefined ? undefined : (required.nodeSelectorTerms ?? []),
+      preferredTerms: (nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map(
+        ({ weight, preference }) => ({
+          weight: weight ?? 0,
+          preference: preference ?? {},
+        }),
+      ),
+      tolerations: spec.tolerations ?? [],
+      hostPorts: hostPorts(spec),
+      images: containers.flatMap(({ image }) => (image ? [taggedImage(image)] : [])),
+      schedulingGates: (spec.schedulingGates ?? []).map((gate) => gate.name ?? ''),
+      unsupported: unsupportedParts(spec),
+    }
+    return this.#shapes.get(JSON.stringify(parts), () => ({
+      ...parts,
+      id: this.#nextShape++,
+      request: this.#vector(new Map(parts.request)),
+      scoringCpuMilli: parts.scoring.cpuMilli,
+      scoringMemoryBytes: parts.scoring.memoryBytes,
+      nodeSelector: this.#labels.of(spec.nodeSelector),
+      requiredTerms: parts.requiredTerms,
+    }))
+  }
+
+  /**
+   * What a placed pod takes while it is resized in place: per resource the most of what its spec asks, what its node has
+   * allocated, and what it runs with. A resize that its node has called infeasible does not count.
+   */
+  #placed(
+    object: PodObject,
+    shape: PodShape,
+  ): { request: ResourceVector; scoringCpuMilli: number; scoringMemoryBytes: number } {
+    const { spec = {}, status = {} } = object
+    const statuses = new Map<string, ContainerStatus>()
+    for (const one of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])])
+      statuses.set(one.name ?? '', one)
+    const resized =
+      status.allocatedResources !== undefined ||
+      status.resources !== undefined ||
+      [...statuses.values()].some(
+        (one) => one.allocatedResources !== undefined || one.resources?.requests !== undefined,
+      )
+    if (!resized && spec.resources?.requests === undefined)
+      return {
+        request: shape.request,
+        scoringCpuMilli: shape.scoringCpuMilli,
+        scoringMemoryBytes: shape.scoringMemoryBytes,
+      }
+
+    const infeasible = (status.conditions ?? []).some(
+      ({ type, status: on, reason }) => type === 'PodResizePending' && on === 'True' && reason === 'Infeasible',
+    )
+    const allocated: RequestsOf = (container) =>
+      statuses.get(container.name ?? '')?.allocatedResources ?? asked(container)
+    const actual: RequestsOf = (container) =>
+      statuses.get(container.name ?? '')?.resources?.requests ?? allocated(container)
+    const podAsked = spec.resources?.requests
+    const podAllocated = status.allocatedResources ?? podAsked
+    const podActual = status.resources?.requests ?? podAllocated
+    const views = [
+      { requestsOf: allocated, podLevel: podAllocated },
+      { requestsOf: actual, podLevel: podActual },
+      ...(infeasible ? [] : [{ requestsOf: asked, podLevel: podAsked }]),
+    ]
+    const most: MilliSums = new Map()
+    let scoringCpuMilli = 0
+    let scoringMemoryBytes = 0
+    for (const view of views) {
+      raise(most, podTotals(spec, view))
+      const scoring = scoringTotals(spec, view.requestsOf, view.podLevel)
+      scoringCpuMilli = Math.max(scoringCpuMilli, scoring.cpuMilli)
+      scoringMemoryBytes = Math.max(scoringMemoryBytes, scoring.memoryBytes)
+    }
+    const request = this.#vector(most)
+    return {
+      request: sameVector(request, shape.request) ? shape.request : request,
+      scoringCpuMilli,
+      scoringMemoryBytes,
+    }
+  }
+}
+
+/**
+ * cpu and memory as scores count them. Without pod-level requests a container that lacks the key counts the default; with
+ * them the default stands in only for a key that the whole pod lacks.
+ */
+const scoringTotals = (
+  spec: PodSpec,
+  requestsOf: RequestsOf,
+  podLevel: Quantities | undefined,
+): { cpuMilli: number; memoryBytes: number } => {
+  const defaults: MilliSums = new Map([
+    ['cpu', DEFAULT_SCORING_CPU_MILLI],
+    ['memory', DEFAULT_SCORING_MEMORY_BYTES * 1000],
+  ])
+  if (podLevel !== undefined) for (const name of podTotals(spec, { requestsOf, podLevel }).keys()) defaults.delete(name)
+  const totals = podTotals(spec, { requestsOf, podLevel, defaults })
+  return {
+    cpuMilli: resourceAmount('cpu', totals.get('cpu') ?? 0),
+    memoryBytes: resourceAmount('memory', totals.get('memory') ?? 0),
+  }
+}
+
+/** Equal resources and amounts. */
+export const sameVector = (a: ResourceVector, b: ResourceVector): boolean =>
+  a === b ||
+  (a.indexes.length === b.indexes.length &&
+    a.indexes.every((index, i) => index === b.indexes[i] && a.amounts[i] === b.amounts[i]))
