@@ -74,7 +74,7 @@ export const labelSelectorMatches = (selector: LabelSelector | undefined, labels
 
 const LABEL_KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/
 const TERM =
-  /^\s*(?:!\s*([^\s!=<>,()]+)|([^\s!=<>,()]+)(?:\s+(in|notin)\s*\(([^()]*)\)|\s*(==|=|!=|>|<)\s*([^\s,()]*))?)\s*$/
+  /^\s*(?:!\s*([^\s!=<>,()]+)|([^\s!=<>,()]+)(?:\s+(in|notin)\s*\(([^()]*)\)|\s*(==|=|!=|>|<)\s*([^\s,()=!<>]*))?)\s*$/
 
 const selectorMalformed = (found: string): StowageError =>
   new StowageError('SELECTOR_MALFORMED', {

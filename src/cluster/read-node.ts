@@ -2,7 +2,7 @@ import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Node } from './node.ts'
 import type { NodeObject } from './objects.ts'
 import { quantityEntries, quantityMilli, quantityUnits, resourceAmount } from './quantity.ts'
-import type { LabelTable } from './read-pod.ts'
+import { type LabelTable, textOf } from './read-pod.ts'
 import { type ResourceIndex, type ResourceNames, vectorOf } from './resources.ts'
 
 const KEPT_ANNOTATIONS = /^(?:stowage\.dev|agentaflow\.gpu)\//
@@ -19,8 +19,11 @@ export class NodeReader {
 
   /** @throws StowageError NODE_MALFORMED naming the node and what is wrong with it */
   read(object: NodeObject): Node {
-    const { metadata = {}, spec = {}, status = {} } = object
-    const { name = '', uid = '' } = metadata
+    const metadata = object.metadata ?? {}
+    const spec = object.spec ?? {}
+    const status = object.status ?? {}
+    const name = textOf(metadata.name)
+    const uid = textOf(metadata.uid)
     try {
       if (name === '') throw new TypeError('metadata.name is missing')
       const amounts = new Map<ResourceIndex, number>()

@@ -133,6 +133,9 @@ export class LabelTable {
   }
 }
 
+/** A string from outside, '' for anything else. */
+export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
 /** Turns pods from the wire into the slim records of the scheduler. */
 export class PodReader {
   readonly #resources: ResourceNames
@@ -147,8 +150,12 @@ export class PodReader {
 
   /** @throws StowageError POD_MALFORMED naming the pod and what is wrong with it */
   read(object: PodObject): Pod {
-    const { metadata = {}, spec = {}, status = {} } = object
-    const { namespace = '', name = '', uid = '' } = metadata
+    const metadata = object.metadata ?? {}
+    const spec = object.spec ?? {}
+    const status = object.status ?? {}
+    const namespace = textOf(metadata.namespace)
+    const name = textOf(metadata.name)
+    const uid = textOf(metadata.uid)
     try {
       if (name === '' || uid === '') throw new TypeError('metadata.name or metadata.uid is missing')
       const shape = this.#shape(spec)
@@ -161,7 +168,7 @@ export class PodReader {
         resourceVersion: metadata.resourceVersion ?? '',
         generation: metadata.generation ?? 0,
         schedulerName: spec.schedulerName ?? 'default-scheduler',
-        priority: spec.priority ?? 0,
+        priority: typeof spec.priority === 'number' ? spec.priority : 0,
         preemptionPolicy: spec.preemptionPolicy === 'Never' ? 'Never' : 'PreemptLowerPriority',
         labels: this.#labels.of(metadata.labels),
         annotations: this.#labels.of(metadata.annotations, KEPT_ANNOTATIONS),

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { sleep, VirtualClock } from './clock.ts'
+import { seededRandom } from './random.ts'
+
+describe('the virtual clock', () => {
+  it('runs what falls due in the order of time, then of scheduling, and nothing that was cancelled', () => {
+    const clock = new VirtualClock(0)
+    const ran: string[] = []
+    clock.after(20, () => ran.push(`late at ${clock.nowMs()}`))
+    clock.after(10, () => {
+      ran.push(`first at ${clock.nowMs()}`)
+      clock.after(5, () => ran.push(`nested at ${clock.nowMs()}`))
+    })
+    clock.after(10, () => ran.push('second'))
+    clock.after(12, () => ran.push('never')).cancel()
+    clock.advance(20)
+    assert.deepEqual(ran, ['first at 10', 'second', 'nested at 15', 'late at 20'])
+    assert.equal(clock.monotonicMs(), 20)
+  })
+
+  it('ends a sleep at once when its signal is aborted', async () => {
+    const clock = new VirtualClock()
+    const abort = new AbortController()
+    const slept = sleep(clock, 1000, abort.signal)
+    abort.abort(new Error('stop'))
+    await assert.rejects(slept, /stop/)
+    await assert.rejects(sleep(clock, 1000, abort.signal), /stop/)
+  })
+})
+
+describe('seeded randomness', () => {
+  it('repeats with its seed and differs with another', () => {
+    const draw = (seed: number) =>
+      Array.from(
+        { length: 5 },
+        (
+          (random) => () =>
+            random.below(1000)
+        )(seededRandom(seed)),
+      )
+    assert.deepEqual(draw(7), draw(7))
+    assert.notDeepEqual(draw(7), draw(8))
+  })
+
+  it('is spread evenly', () => {
+    const random = seededRandom(1)
+    const counts = new Array<number>(10).fill(0)
+    for (let i = 0; i < 100_000; i++) {
+      const value = random.below(10)
+      counts[value] = (counts[value] ?? 0) + 1
+    }
+    for (const count of counts) assert.ok(Math.abs(count - 10_000) < 500, counts.join())
+  })
+})
