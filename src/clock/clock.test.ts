@@ -45,7 +45,7 @@ describe('seeded randomness', () => {
 
   it('is spread evenly', () => {
     const random = seededRandom(1)
-    const counts = new Array<number>(10).fill(0)
+    const counts = Array.from({ length: 10 }, () => 0)
     for (let i = 0; i < 100_000; i++) {
       const value = random.below(10)
       counts[value] = (counts[value] ?? 0) + 1
