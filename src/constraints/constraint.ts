@@ -53,6 +53,12 @@ export interface Constraint {
   prepare(pod: Pod, cluster: ClusterView): Check | PodRefusal | undefined
   /** Which kinds of event could turn a refusal round. */
   readonly wakesOn: readonly ClusterEventKind[]
+  /**
+   * Whether `couldHelp` looks at more of the pod than its shape (labels, namespace, priority): then each waiting pod is asked
+   * about, else one for all of a shape.
+   * @default false
+   */
+  readonly wakesEachPod?: boolean
   /** Whether this very event could let this pod in, as far as this rule goes. Asked only for kinds in `wakesOn`. */
   couldHelp(pod: Pod, event: ClusterEvent, cluster: ClusterView): boolean
 }
