@@ -7,14 +7,14 @@ type Written = Omit<SettingFacts, 'allowed'>
 /** A setting that always has a value. @param byDefault written as a user would write it */
 const setting = <T extends z.ZodType>(kind: Kind<T>, byDefault: string, facts: Written): z.ZodPrefault<T> => {
   const schema = kind.schema.prefault(byDefault as never)
-  settingFacts.add(schema as z.ZodType, { ...facts, allowed: kind.allowed })
+  settingFacts.add<z.ZodType>(schema, { ...facts, allowed: kind.allowed })
   return schema
 }
 
 /** A setting that may be left out. */
 const optional = <T extends z.ZodType>(kind: Kind<T>, facts: Written): z.ZodOptional<T> => {
   const schema = kind.schema.optional()
-  settingFacts.add(schema as z.ZodType, { ...facts, allowed: kind.allowed })
+  settingFacts.add<z.ZodType>(schema, { ...facts, allowed: kind.allowed })
   return schema
 }
 

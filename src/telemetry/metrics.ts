@@ -1,0 +1,348 @@
+import { collectDefaultMetrics, Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
+
+type Queue = 'active' | 'backoff' | 'unschedulable' | 'gated'
+type Attempt = 'scheduled' | 'unschedulable' | 'error'
+
+/** What is read from the running system when somebody scrapes: nothing of it is kept twice. */
+export interface MetricsSource {
+  /** pods waiting, by queue */
+  pending(): Readonly<Record<Queue, number>>
+  /** where the pods of our profiles are; `seen` is the sum of the others */
+  conservation(): {
+    readonly seen: number
+    readonly bound: number
+    readonly waiting: number
+    readonly gated: number
+    readonly deleted: number
+    readonly inFlight: number
+  }
+  /** waiting pods by the rule that refuses them; a pod counts once for each */
+  unschedulable(): Iterable<{ readonly plugin: string; readonly profile: string; readonly pods: number }>
+  cluster(): {
+    readonly readyNodes: number
+    readonly notReadyNodes: number
+    /** pods placed or assumed on a node */
+    readonly pods: number
+    /** of these, reserved and not yet confirmed by the API server */
+    readonly assumedPods: number
+    /** share of the cluster's allocatable that is in use, 0..1 */
+    readonly cpuUsage: number
+    readonly memoryUsage: number
+  }
+  /** events and conditions not sent yet, and given up so far */
+  reports(): { readonly waiting: number; readonly lost: number }
+  /** decisions kept in the store, and lost so far because it could not take them */
+  decisions(): { readonly kept: number; readonly lost: number }
+  /** whether this replica is the one that schedules */
+  leads(): boolean
+}
+
+/** From 1 ms to 16 s, kube-scheduler's for scheduling attempts (pkg/scheduler/metrics). */
+const attemptBuckets = exponentialBuckets(0.001, 2, 15)
+/** From 10 ms to 87 min, kube-scheduler's for pods. */
+const sliBuckets = exponentialBuckets(0.01, 2, 20)
+/** From 0.1 ms to 205 ms, kube-scheduler's for extension points. */
+const phaseBuckets = exponentialBuckets(0.0001, 2, 12)
+/** Ours start at 25 us: a decision here takes less than kube-scheduler's first bucket. */
+const decisionBuckets = exponentialBuckets(0.000_025, 2, 18)
+
+/** kube-scheduler's cap on the label `attempts`. */
+const ATTEMPTS_CAP = 15
+
+/** Most values one label may take from outside (policies, events): the rest counts as `other`. */
+const MAX_LABEL_VALUES = 200
+
+interface AttemptSeries {
+  readonly total: Counter.Internal
+  readonly seconds: Histogram.Internal<string>
+  readonly drlTotal: Counter.Internal
+}
+
+/** Series of one metric by their label values, bound once: asking again allocates nothing but the key. */
+class Bound<T> {
+  readonly #series = new Map<string, T>()
+  readonly #bind: (...values: string[]) => T
+
+  constructor(bind: (...values: string[]) => T) {
+    this.#bind = bind
+  }
+
+  at(a: string, b = ''): T {
+    const key = b === '' ? a : `${a}\n${b}`
+    let series = this.#series.get(key)
+    if (series === undefined) {
+      series = this.#series.size < MAX_LABEL_VALUES ? this.#bind(a, b) : this.#bind('other', 'other')
+      if (this.#series.size < MAX_LABEL_VALUES) this.#series.set(key, series)
+    }
+    return series
+  }
+}
+
+/**
+ * The metrics of the process, in a registry of their own. Names and buckets are kube-scheduler's where they mean the same (its
+ * dashboards work), the deep-RL scheduler's `drl_scheduler_`, and `stowage_` for what neither has. It is a SchedulingObserver
+ * (src/scheduling/ports.ts) by structure.
+ */
+export class Metrics {
+  readonly registry = new Registry()
+
+  readonly #attempts: Bound<AttemptSeries>
+  readonly #drlSeconds: Histogram
+  readonly #decisionSeconds: Histogram
+  readonly #phases: Bound<Histogram.Internal<string>>
+  readonly #sli: Histogram.Internal<string>[]
+  readonly #podAttempts: Histogram
+  readonly #incoming: Bound<Counter.Internal>
+  readonly #decided: Bound<Counter.Internal>
+  readonly #fallbacks: Bound<Counter.Internal>
+  readonly #bindFailures: Bound<Counter.Internal>
+  readonly #unreadable: Bound<Counter.Internal>
+  readonly #watchCuts: Bound<Counter.Internal>
+  readonly #relists: Bound<Counter.Internal>
+
+  constructor() {
+    const registers = [this.registry]
+    const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
+      new Counter({ name, help, labelNames, registers })
+    const histogram = <L extends string>(
+      name: string,
+      help: string,
+      buckets: number[],
+      labelNames: readonly L[] = [],
+    ): Histogram<L> => new Histogram({ name, help, buckets, labelNames, registers })
+
+    const attempts = counter(
+      'scheduler_schedule_attempts_total',
+      "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an internal scheduler problem.",
+      ['result', 'profile'],
+    )
+    const attemptSeconds = histogram(
+      'scheduler_scheduling_attempt_duration_seconds',
+      'Scheduling attempt latency in seconds (scheduling algorithm + binding)',
+      attemptBuckets,
+      ['result', 'profile'],
+    )
+    const drlAttempts = counter(
+      'drl_scheduler_schedule_attempts_total',
+      'Attempts to schedule a pod, by status: success or failed',
+      ['status'],
+    )
+    this.#attempts = new Bound((profile, result) => ({
+      total: attempts.labels({ result, profile }),
+      seconds: attemptSeconds.labels({ result, profile }),
+      drlTotal: drlAttempts.labels({ status: result === 'scheduled' ? 'success' : 'failed' }),
+    }))
+    this.#drlSeconds = histogram(
+      'drl_scheduler_schedule_duration_seconds',
+      'Time of one scheduling attempt in seconds',
+      attemptBuckets,
+    )
+    this.#decisionSeconds = histogram(
+      'stowage_decision_duration_seconds',
+      'Time of one decision, constraints and ranking without the bind, in seconds',
+      decisionBuckets,
+    )
+
+    const phases = histogram(
+      'scheduler_framework_extension_point_duration_seconds',
+      'Latency for running all plugins of a specific extension point.',
+      phaseBuckets,
+      ['extension_point', 'status', 'profile'],
+    )
+    this.#phases = new Bound((profile, phase) => phases.labels({ extension_point: phase, status: 'Success', profile }))
+
+    const sli = histogram(
+      'scheduler_pod_scheduling_sli_duration_seconds',
+      'E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.',
+      sliBuckets,
+      ['attempts'],
+    )
+    this.#sli = Array.from({ length: ATTEMPTS_CAP }, (_, i) =>
+      sli.labels({ attempts: i + 1 === ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(i + 1) }),
+    )
+    this.#podAttempts = histogram(
+      'scheduler_pod_scheduling_attempts',
+      'Number of attempts to successfully schedule a pod.',
+      exponentialBuckets(1, 2, 5),
+    )
+    const incoming = counter(
+      'scheduler_queue_incoming_pods_total',
+      'Number of pods added to scheduling queues by event and queue type.',
+      ['queue', 'event'],
+    )
+    this.#incoming = new Bound((queue, event) => incoming.labels({ queue, event }))
+
+    const decided = counter('stowage_decisions_total', 'Decisions by policy and by where the ranking came from', [
+      'policy',
+      'source',
+    ])
+    this.#decided = new Bound((policy, source) => decided.labels({ policy, source }))
+    const fallbacks = counter(
+      'stowage_fallbacks_total',
+      'Pods that the fallback placed because the policy gave nothing',
+      ['profile', 'policy'],
+    )
+    this.#fallbacks = new Bound((profile, policy) => fallbacks.labels({ profile, policy }))
+    const bindFailures = counter(
+      'stowage_bind_failures_total',
+      'Binds that the API server did not take, by kind: conflict, gone or error',
+      ['kind'],
+    )
+    this.#bindFailures = new Bound((kind) => bindFailures.labels({ kind }))
+    const unreadable = counter(
+      'stowage_unreadable_objects_total',
+      'Objects from the API server that could not be read',
+      ['kind'],
+    )
+    this.#unreadable = new Bound((kind) => unreadable.labels({ kind }))
+    const watchCuts = counter('stowage_watch_cuts_total', 'Watches that ended before their time, by resource', [
+      'resource',
+    ])
+    this.#watchCuts = new Bound((resource) => watchCuts.labels({ resource }))
+    const relists = counter('stowage_relists_total', 'Lists read anew because a watch could not resume, by resource', [
+      'resource',
+    ])
+    this.#relists = new Bound((resource) => relists.labels({ resource }))
+
+    collectDefaultMetrics({ register: this.registry })
+  }
+
+  attempted(schedulerName: string, result: Attempt, durationMs: number): void {
+    const series = this.#attempts.at(schedulerName, result)
+    const seconds = durationMs / 1000
+    series.total.inc()
+    series.seconds.observe(seconds)
+    series.drlTotal.inc()
+    this.#drlSeconds.observe(seconds)
+  }
+
+  phase(schedulerName: string, phase: string, durationMs: number): void {
+    this.#phases.at(schedulerName, phase).observe(durationMs / 1000)
+  }
+
+  bound(_schedulerName: string, attempts: number, sinceSeenMs: number): void {
+    // clamped to the bounds of the array
+    this.#sli[Math.min(Math.max(attempts, 1), ATTEMPTS_CAP) - 1]!.observe(sinceSeenMs / 1000)
+    this.#podAttempts.observe(attempts)
+  }
+
+  queued(queue: Queue, event: string): void {
+    this.#incoming.at(queue, event).inc()
+  }
+
+  fellBack(schedulerName: string, policy: string): void {
+    this.#fallbacks.at(schedulerName, policy).inc()
+  }
+
+  unreadable(kind: string): void {
+    this.#unreadable.at(kind).inc()
+  }
+
+  /** A decision was made: fields of its DecisionRecord. */
+  decided(record: { readonly policy: string; readonly source: string; readonly cycleMs: number }): void {
+    this.#decided.at(record.policy, record.source).inc()
+    this.#decisionSeconds.observe(record.cycleMs / 1000)
+  }
+
+  bindFailed(kind: string): void {
+    this.#bindFailures.at(kind).inc()
+  }
+
+  watchCut(resource: string): void {
+    this.#watchCuts.at(resource).inc()
+  }
+
+  relisted(resource: string): void {
+    this.#relists.at(resource).inc()
+  }
+
+  /** The text that Prometheus scrapes, and its content type. */
+  async scrape(): Promise<{ readonly contentType: string; readonly body: string }> {
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() }
+  }
+
+  /** Adds what is read from the running system at each scrape. Called once. */
+  observe(source: MetricsSource): void {
+    const gauge = <L extends string>(
+      name: string,
+      help: string,
+      labelNames: readonly L[],
+      read: (gauge: Gauge<L>) => void,
+    ): void => {
+      const collect = function (this: Gauge<L>): void {
+        this.reset()
+        read(this)
+      }
+      this.registry.registerMetric(new Gauge<L>({ name, help, labelNames, registers: [], collect }))
+    }
+    const total = (name: string, help: string, read: () => number): void => {
+      const collect = function (this: Counter): void {
+        this.reset()
+        this.inc(read())
+      }
+      this.registry.registerMetric(new Counter({ name, help, registers: [], collect }))
+    }
+    gauge(
+      'scheduler_pending_pods',
+      "Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; 'unschedulable' means number of pods in unschedulable pool; 'gated' is the number of pods that the scheduler never attempted to schedule because they are gated.",
+      ['queue'],
+      (gauge) => {
+        for (const [queue, pods] of Object.entries(source.pending())) gauge.set({ queue }, pods)
+      },
+    )
+    gauge(
+      'scheduler_unschedulable_pods',
+      'The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule.',
+      ['plugin', 'profile'],
+      (gauge) => {
+        for (const { plugin, profile, pods } of source.unschedulable()) gauge.set({ plugin, profile }, pods)
+      },
+    )
+    gauge(
+      'scheduler_scheduler_cache_size',
+      'Number of nodes, pods, and assumed (bound) pods in the scheduler cache.',
+      ['type'],
+      (gauge) => {
+        const cluster = source.cluster()
+        gauge.set({ type: 'nodes' }, cluster.readyNodes + cluster.notReadyNodes)
+        gauge.set({ type: 'pods' }, cluster.pods)
+        gauge.set({ type: 'assumed_pods' }, cluster.assumedPods)
+      },
+    )
+    gauge(
+      'stowage_pods',
+      'Pods of our profiles by where they are; seen is the sum of the others',
+      ['state'],
+      (gauge) => {
+        const sum = source.conservation()
+        gauge.set({ state: 'seen' }, sum.seen)
+        gauge.set({ state: 'bound' }, sum.bound)
+        gauge.set({ state: 'waiting' }, sum.waiting)
+        gauge.set({ state: 'gated' }, sum.gated)
+        gauge.set({ state: 'deleted' }, sum.deleted)
+        gauge.set({ state: 'in_flight' }, sum.inFlight)
+      },
+    )
+    gauge('stowage_reports_waiting', 'Events and conditions not yet sent to the API server', [], (gauge) =>
+      gauge.set(source.reports().waiting),
+    )
+    total('stowage_reports_lost_total', 'Events and conditions given up', () => source.reports().lost)
+    gauge('stowage_decisions_kept', 'Decisions in the store', [], (gauge) => gauge.set(source.decisions().kept))
+    total('stowage_decisions_lost_total', 'Decisions that the store could not keep', () => source.decisions().lost)
+    gauge('stowage_leader', '1 while this replica is the one that schedules, else 0', [], (gauge) =>
+      gauge.set(source.leads() ? 1 : 0),
+    )
+    gauge('drl_scheduler_cluster_cpu_usage', 'Share of the allocatable CPU in use, 0 to 1', [], (gauge) =>
+      gauge.set(source.cluster().cpuUsage),
+    )
+    gauge('drl_scheduler_cluster_memory_usage', 'Share of the allocatable memory in use, 0 to 1', [], (gauge) =>
+      gauge.set(source.cluster().memoryUsage),
+    )
+    gauge('drl_scheduler_node_count', 'Nodes by state: ready or not_ready', ['state'], (gauge) => {
+      const cluster = source.cluster()
+      gauge.set({ state: 'ready' }, cluster.readyNodes)
+      gauge.set({ state: 'not_ready' }, cluster.notReadyNodes)
+    })
+    gauge('drl_scheduler_pod_count', 'Pods placed on a node', [], (gauge) => gauge.set(source.cluster().pods))
+  }
+}
