@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { configCommand } from './config.ts'
+import { explainCommand } from './explain.ts'
+import { exitCodeOf, sayFailure } from './failure.ts'
+import { scheduleCommand } from './schedule.ts'
+import { upCommand } from './up.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const program = new Command('stowage')
+  .description('Places pods on nodes with interchangeable policies, never breaks a constraint, and says why.')
+  .version(version)
+  .showHelpAfterError('(stowage --help lists the commands)')
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true })
+  .addHelpText(
+    'after',
+    `
+Examples:
+  stowage up                                    a cluster in this process, pods for it, and a scheduler, to look at
+  stowage schedule --kubeconfig ~/.kube/config  schedule pods of a real cluster that name one of our profiles
+  stowage explain default/web-0                 why that pod is where it is, or why it waits
+  stowage config check stowage.yaml             what a configuration file means, or what is wrong with it`,
+  )
+
+for (const command of [upCommand(), scheduleCommand(), explainCommand(), configCommand()])
+  program.addCommand(command.exitOverride().showHelpAfterError(`(stowage ${command.name()} --help shows the options)`))
+
+try {
+  await program.parseAsync(process.argv)
+} catch (error) {
+  // Commander has printed its own message; help and version end with code 0, a wrong command line with 2.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    sayFailure(error)
+    process.exitCode = exitCodeOf(error)
+  }
+}
