@@ -87,7 +87,7 @@ const startOnce = async (bin: string, options: ControlPlaneOptions): Promise<Con
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   process.once('exit', removeFolder)
 
-  const run = (name: ServerName, flags: Readonly<Record<string, unknown>>): void => {
+  const run = (name: ServerName, flags: Readonly<Record<string, string | number | boolean | undefined>>): void => {
     const log = openSync(at(`${name}.log`), 'a')
     const args = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)
     const child = spawn('sh', ['-c', guarded, 'sh', join(bin, name), ...args], {
