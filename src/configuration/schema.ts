@@ -67,7 +67,7 @@ export const settingsSchema = z.object({
       argument: '<duration>',
       description: 'How long a policy may take over one pod before the fallback strategy places it.',
     }),
-    bindTimeoutMs: setting(kinds.duration('s', '100ms', '10m'), '30s', {
+    bindTimeoutMs: setting(kinds.duration('s', '100ms', '10m'), '15s', {
       key: 'scheduling.bind_timeout',
       env: 'STOWAGE_BIND_TIMEOUT',
       flag: '--bind-timeout',
@@ -103,13 +103,6 @@ export const settingsSchema = z.object({
       flag: '--kubeconfig',
       argument: '<file>',
       description: 'The kubeconfig of the cluster. Without it: ~/.kube/config, or in a pod its service account.',
-    }),
-    context: optional(kinds.text('the name of a context in the kubeconfig'), {
-      key: 'kubernetes.context',
-      env: 'STOWAGE_KUBE_CONTEXT',
-      flag: '--context',
-      argument: '<name>',
-      description: 'The context to use, if not the current one of the kubeconfig.',
     }),
     inCluster: optional(kinds.boolean(), {
       key: 'kubernetes.in_cluster',

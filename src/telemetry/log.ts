@@ -31,6 +31,9 @@ const MAX_FIELD_LENGTH = 2_000
 const pinoLevel = { DEBUG: 'debug', INFO: 'info', WARNING: 'warn', ERROR: 'error' } as const
 const levelName: Readonly<Record<string, LogLevel>> = { debug: 'DEBUG', info: 'INFO', warn: 'WARNING', error: 'ERROR' }
 
+/** What every line says of itself; a field of that name is written with `_` behind it. */
+const reserved = new Set(['time', 'level', 'msg'])
+
 /** Control characters, line separators and direction overrides: whatever could forge a line or repaint a terminal. */
 // oxlint-disable-next-line no-control-regex -- these are the characters that must not get through
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
@@ -74,7 +77,9 @@ export const createLog = (options: LogOptions): Log => {
         level: (label) => ({ level: levelName[label] }),
         log: (fields) => {
           const safe: Record<string, unknown> = Object.create(null) as Record<string, unknown>
-          for (const [name, value] of Object.entries(fields)) safe[name] = fieldValue(value)
+          for (const [name, value] of Object.entries(fields)) {
+            safe[reserved.has(name) ? `${name}_` : name] = fieldValue(value)
+          }
           return safe
         },
       },
