@@ -5,7 +5,7 @@ import type { Pod } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
 import { type Binder, BindFailure } from '../scheduling/ports.ts'
 import { backoffMs } from './backoff.ts'
-import { type ApiAnswer, type Connection, retryAfterMs } from './connection.ts'
+import { type ApiAnswer, type Connection } from './connection.ts'
 
 export interface ApiBinderOptions {
   readonly connection: Connection
@@ -82,7 +82,7 @@ export class ApiBinder implements Binder {
         const answer = await connection.request({ method: 'POST', path, body, signal, timeoutMs, ignoreBody: true })
         if (answer.status < 300) return
         const said = (answer.body as StatusObject | undefined)?.message ?? `status ${answer.status}`
-        const askedMs = retryAfterMs(answer, clock.nowMs()) ?? 0
+        const askedMs = answer.retryAfterMs ?? 0
         why = said
         if (answer.status === 429) {
           waitMs = backoffMs(RETRY, ++throttled, random, askedMs)

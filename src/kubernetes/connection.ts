@@ -27,6 +27,8 @@ export interface ApiAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   /** parsed; undefined if empty */
   readonly body: unknown
+  /** what the server asked us to wait, in its header or in its Status; undefined if it did not */
+  readonly retryAfterMs: number | undefined
 }
 
 /** The server answered, and the answer is no. */
@@ -36,10 +38,10 @@ export class ApiRefusal extends StowageError {
   readonly reason: string
   /** the server's words */
   readonly said: string
-  /** what the server asked us to wait, undefined if it did not */
+  /** see {@link ApiAnswer.retryAfterMs} */
   readonly retryAfterMs: number | undefined
 
-  constructor(what: string, answer: ApiAnswer, nowMs: number) {
+  constructor(what: string, answer: ApiAnswer) {
     const status = (answer.body ?? {}) as StatusObject
     const said = typeof status.message === 'string' ? status.message : ''
     super('API_REFUSED', {
@@ -48,15 +50,9 @@ export class ApiRefusal extends StowageError {
     this.status = answer.status
     this.reason = typeof status.reason === 'string' ? status.reason : ''
     this.said = said
-    this.retryAfterMs = retryAfterMs(answer, nowMs)
+    this.retryAfterMs = answer.retryAfterMs
   }
 }
-
-/** Whether the same request may be answered differently a little later: lost connections, 429, and 5xx. */
-export const mayPass = (error: unknown): boolean =>
-  error instanceof ApiRefusal
-    ? error.status === 429 || error.status >= 500
-    : error instanceof StowageError && error.code !== 'API_MALFORMED'
 
 export interface Connection {
   /** `https://10.0.0.1:6443`, for messages */
@@ -94,15 +90,14 @@ const CREDENTIALS_FOR_MS = 60_000
 /** A server that keeps refusing what we show must not make us run a plugin for each request. */
 const REFUSED_PAUSE_MS = 5_000
 
-/** What the server asked us to wait, in its header or in its Status. */
-export const retryAfterMs = (answer: ApiAnswer, nowMs: number): number | undefined => {
-  const header = answer.headers['retry-after']
+const askedToWaitMs = (headers: ApiAnswer['headers'], body: unknown, nowMs: number): number | undefined => {
+  const header = headers['retry-after']
   if (typeof header === 'string') {
     const seconds = Number(header)
     const ms = Number.isFinite(seconds) ? seconds * 1_000 : Date.parse(header) - nowMs
     if (Number.isFinite(ms)) return Math.max(0, ms)
   }
-  const seconds = (answer.body as StatusObject | undefined)?.details?.retryAfterSeconds
+  const seconds = (body as StatusObject | undefined)?.details?.retryAfterSeconds
   return typeof seconds === 'number' && seconds > 0 ? seconds * 1_000 : undefined
 }
 
@@ -235,18 +230,25 @@ class ApiConnection implements Connection {
         end: () => timer.cancel(),
       }
     })
-    if (request.ignoreBody && status < 300) return { status, headers, body: undefined }
+    if (request.ignoreBody && status < 300) return this.#answer(status, headers, undefined)
     try {
-      return { status, headers, body: parseBody(chunks) }
+      return this.#answer(status, headers, parseBody(chunks))
     } catch (error) {
       // Refusals by something in between (a proxy, a load balancer) are seldom JSON.
-      if (status >= 400) return { status, headers, body: { message: Buffer.concat(chunks).toString().slice(0, 500) } }
+      if (status >= 400) {
+        return this.#answer(status, headers, { message: Buffer.concat(chunks).toString().slice(0, 500) })
+      }
       throw new StowageError(
         'API_MALFORMED',
         { found: `${what} at ${this.address} was answered with something that is no JSON`, todo: 'check the address' },
         { cause: error },
       )
     }
+  }
+
+  #answer(status: number, headers: ApiAnswer['headers'], body: unknown): ApiAnswer {
+    const retryAfterMs = status < 400 ? undefined : askedToWaitMs(headers, body, this.#clock.nowMs())
+    return { status, headers, body, retryAfterMs }
   }
 
   async stream(path: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> {
@@ -281,10 +283,10 @@ class ApiConnection implements Connection {
       } catch {
         body = undefined
       }
-      return { status, headers, body }
+      return this.#answer(status, headers, body)
     }
     const answer = await this.#asOurselves(open, signal)
-    if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer, this.#clock.nowMs())
+    if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer)
   }
 
   close(): void {

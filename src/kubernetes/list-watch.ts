@@ -142,7 +142,7 @@ export class ListWatch<T extends KubeObject> {
         timeoutMs: LIST_TIMEOUT_MS,
       })
       if (answer.status === 410) throw new Expired(`the list of ${path} expired before its last page`)
-      if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer, clock.nowMs())
+      if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer)
       const page = answer.body as KubeList<T> | undefined
       if (!Array.isArray(page?.items) || typeof page.metadata?.resourceVersion !== 'string') {
         throw new StowageError('API_MALFORMED', { found: `GET ${path} answered no list` })

@@ -1,0 +1,187 @@
+import { type Clock, sleep } from '../clock/clock.ts'
+import type { Random } from '../clock/random.ts'
+import type { KubeObject } from '../cluster/objects.ts'
+import { messageOf } from '../errors/catalogue.ts'
+import { ApiRefusal, type Connection } from './connection.ts'
+import { createObject, getObject, LEASES, replaceObject } from './objects.ts'
+import { microTime } from './reporter.ts'
+
+interface LeaseSpec {
+  holderIdentity?: string
+  leaseDurationSeconds?: number
+  acquireTime?: string
+  renewTime?: string
+  leaseTransitions?: number
+}
+interface LeaseObject extends KubeObject {
+  spec?: LeaseSpec
+}
+
+export interface LeaderElectionOptions {
+  readonly connection: Connection
+  readonly clock: Clock
+  readonly random: Random
+  /** unique among all replicas, `<hostname>_<random>` */
+  readonly identity: string
+  readonly leaseName: string
+  readonly namespace: string
+  /** Others wait so long after the last renewal they saw. @default 15,000 */
+  readonly leaseDurationMs?: number
+  /** A leader that cannot renew for so long is none any more. @default 10,000 */
+  readonly renewDeadlineMs?: number
+  /** between two tries. @default 2,000 */
+  readonly retryPeriodMs?: number
+  /** Ends the candidacy, and gives the lease back if it is held: abort it after the leader's work has ended. */
+  readonly signal: AbortSignal
+  /** Called each time the lease is won. `leading` is aborted when it is lost. Must not throw. */
+  readonly onElected: (leading: AbortSignal) => void
+  /** Called each time the lease is lost, not when it is given back. Must not throw. */
+  readonly onLost: (why: string) => void
+  /** Told of each try that failed otherwise than by another's lease. Must not throw. */
+  readonly onTrouble?: (why: string) => void
+}
+
+/** client-go: candidates come back after the retry period and up to 1.2 of it more. */
+const JITTER_FACTOR = 1.2
+
+/**
+ * Candidates for one Lease; one of them leads. client-go's algorithm (k8s.io/client-go/tools/leaderelection): a lease
+ * counts as held for its duration from when this process saw it change, so clocks that differ do no harm.
+ * Resolves when the signal has been aborted and the lease, if it was held, has been given back or tried to.
+ * @throws RangeError if the durations do not leave room for one another
+ */
+export const runLeaderElection = async (options: LeaderElectionOptions): Promise<void> => {
+  const { clock, random, signal, onElected, onLost, onTrouble } = options
+  const retryPeriodMs = options.retryPeriodMs ?? 2_000
+  const renewDeadlineMs = options.renewDeadlineMs ?? 10_000
+  const leaseDurationMs = options.leaseDurationMs ?? 15_000
+  if (leaseDurationMs <= renewDeadlineMs || renewDeadlineMs <= retryPeriodMs * JITTER_FACTOR) {
+    throw new RangeError('lease duration > renew deadline > 1.2 x retry period must hold')
+  }
+  const candidate = new Candidate(options, leaseDurationMs)
+  while (!signal.aborted) {
+    try {
+      if (!(await candidate.acquireOrRenew(AbortSignal.any([signal, deadline(clock, renewDeadlineMs)])))) {
+        throw new Held()
+      }
+    } catch (error) {
+      if (signal.aborted) return
+      if (!(error instanceof Held)) onTrouble?.(messageOf(error))
+      await sleep(clock, retryPeriodMs * (1 + random.next() * JITTER_FACTOR), signal).catch(() => undefined)
+      continue
+    }
+    const leading = new AbortController()
+    onElected(leading.signal)
+    const why = await lead(candidate, options, renewDeadlineMs, retryPeriodMs)
+    leading.abort(new Error(why ?? 'the candidacy ended'))
+    if (why === undefined) await candidate.release(deadline(clock, renewDeadlineMs)).catch(() => undefined)
+    else onLost(why)
+  }
+}
+
+/** Renews until that fails for too long. @returns why leadership ended, undefined if the candidacy did */
+const lead = async (
+  candidate: Candidate,
+  { clock, signal, onTrouble }: LeaderElectionOptions,
+  renewDeadlineMs: number,
+  retryPeriodMs: number,
+): Promise<string | undefined> => {
+  let trouble = 'no answer'
+  for (;;) {
+    const late = deadline(clock, renewDeadlineMs)
+    const ending = AbortSignal.any([signal, late])
+    for (;;) {
+      await sleep(clock, retryPeriodMs, ending).catch(() => undefined)
+      try {
+        ending.throwIfAborted()
+        if (await candidate.acquireOrRenew(ending)) break
+        return 'another replica holds the lease'
+      } catch (error) {
+        if (signal.aborted) return undefined
+        if (late.aborted) return `the lease was not renewed within ${renewDeadlineMs / 1000} s: ${trouble}`
+        trouble = messageOf(error)
+        onTrouble?.(trouble)
+      }
+    }
+  }
+}
+
+/** The lease is another's. */
+class Held extends Error {}
+
+const deadline = (clock: Clock, ms: number): AbortSignal => {
+  const controller = new AbortController()
+  clock.after(ms, () => controller.abort(new Error(`not done within ${ms / 1000} s`)))
+  return controller.signal
+}
+
+/** What this process knows of the lease. */
+class Candidate {
+  readonly #options: LeaderElectionOptions
+  readonly #durationMs: number
+  /** the lease as last seen, and when, by the own clock */
+  #observed: LeaseObject | undefined
+  #observedAtMs = 0
+
+  constructor(options: LeaderElectionOptions, durationMs: number) {
+    this.#options = options
+    this.#durationMs = durationMs
+  }
+
+  /** @returns false if another holds the lease. @throws what requests throw */
+  async acquireOrRenew(signal: AbortSignal): Promise<boolean> {
+    const { connection, clock, identity, leaseName, namespace } = this.#options
+    const now = microTime(clock.nowMs())
+    const found = await getObject<LeaseObject>(connection, LEASES, namespace, leaseName, signal)
+    if (found === undefined) {
+      const metadata = { name: leaseName, namespace }
+      const spec = { ...this.#spec(now), acquireTime: now, leaseTransitions: 0 }
+      const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }
+      return this.#write(() => createObject<LeaseObject>(connection, LEASES, lease, signal))
+    }
+    if (found.metadata?.resourceVersion !== this.#observed?.metadata?.resourceVersion) this.#observe(found)
+    const { holderIdentity, leaseDurationSeconds, leaseTransitions = 0, acquireTime = now } = found.spec ?? {}
+    const ours = holderIdentity === identity
+    // A duration from outside: one that is no number, or not above 0, holds nothing.
+    const heldMs = (leaseDurationSeconds ?? 0) * 1_000
+    if (!ours && holderIdentity && this.#observedAtMs + heldMs > clock.monotonicMs()) return false
+    const spec = {
+      ...found.spec,
+      ...this.#spec(now),
+      acquireTime: ours ? acquireTime : now,
+      leaseTransitions: ours ? leaseTransitions : leaseTransitions + 1,
+    }
+    return this.#write(() => replaceObject<LeaseObject>(connection, LEASES, { ...found, spec }, undefined, signal))
+  }
+
+  /** Gives the lease back, so that another need not wait for it to run out. */
+  async release(signal: AbortSignal): Promise<void> {
+    const { connection, clock, identity, leaseName, namespace } = this.#options
+    const found = await getObject<LeaseObject>(connection, LEASES, namespace, leaseName, signal)
+    if (found?.spec?.holderIdentity !== identity) return
+    const now = microTime(clock.nowMs())
+    const spec = { ...found.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: now, acquireTime: now }
+    await replaceObject(connection, LEASES, { ...found, spec }, undefined, signal)
+  }
+
+  #spec(now: string): LeaseSpec {
+    const leaseDurationSeconds = Math.ceil(this.#durationMs / 1_000)
+    return { holderIdentity: this.#options.identity, leaseDurationSeconds, renewTime: now }
+  }
+
+  #observe(lease: LeaseObject): void {
+    this.#observed = lease
+    this.#observedAtMs = this.#options.clock.monotonicMs()
+  }
+
+  async #write(send: () => Promise<LeaseObject>): Promise<boolean> {
+    try {
+      this.#observe(await send())
+      return true
+    } catch (error) {
+      // Another was quicker; the next look tells who.
+      if (error instanceof ApiRefusal && error.status === 409) throw new Held('the lease changed while it was written')
+      throw error
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import { type Clock, sleep } from '../clock/clock.ts'
+import type { KubeList, KubeObject, Quantities } from '../cluster/objects.ts'
+import { quantityMilli } from '../cluster/quantity.ts'
+import { messageOf } from '../errors/catalogue.ts'
+import { ApiRefusal, type Connection } from './connection.ts'
+
+/** What a node was measured to use. */
+export interface UsageSample {
+  readonly node: string
+  readonly cpuMilli: number
+  readonly memoryBytes: number
+  /** when it was measured, by the metrics server's clock */
+  readonly timestampMs: number
+}
+
+export interface UsageListener {
+  /** Each new measurement of a node, once. Must not throw. */
+  measured(sample: UsageSample): void
+  /** A node has had no new measurement for too long, or is no longer measured. Must not throw. */
+  gone(node: string): void
+  /** The API is not served (said once until it is), or could not be read. Must not throw. */
+  unavailable(why: string): void
+}
+
+export interface UsagePollerOptions {
+  readonly connection: Connection
+  readonly clock: Clock
+  readonly listener: UsageListener
+  /** between two questions (METRICS_INTERVAL) */
+  readonly intervalMs: number
+  readonly signal: AbortSignal
+}
+
+interface NodeMetrics extends KubeObject {
+  timestamp?: string
+  usage?: Quantities
+}
+
+const PATH = '/apis/metrics.k8s.io/v1beta1/nodes'
+/** A cluster without a metrics server is asked so many times less often. */
+const ABSENT_FACTOR = 6
+/** metrics-server measures every 15 s by default; one that misses a few rounds still says something. */
+const STALE_AFTER_MS = 60_000
+const STALE_AFTER_INTERVALS = 6
+
+/** Asks metrics.k8s.io for the use of all nodes until the signal is aborted. Never rejects for what the server does. */
+export const pollUsage = async (options: UsagePollerOptions): Promise<void> => {
+  const { connection, clock, listener, intervalMs, signal } = options
+  const staleMs = Math.max(STALE_AFTER_MS, intervalMs * STALE_AFTER_INTERVALS)
+  /** node -> the measurement told last, and when it came, by the own clock */
+  const told = new Map<string, { timestamp: string; atMs: number }>()
+  let absent = false
+  while (!signal.aborted) {
+    try {
+      const answer = await connection.request({ method: 'GET', path: PATH, signal })
+      if (answer.status !== 200) throw new ApiRefusal(`GET ${PATH}`, answer)
+      const items = (answer.body as KubeList<NodeMetrics> | undefined)?.items
+      absent = false
+      const nowMs = clock.monotonicMs()
+      for (const item of Array.isArray(items) ? items : []) {
+        const sample = readSample(item)
+        if (sample === undefined || told.get(sample.node)?.timestamp === item.timestamp) continue
+        told.set(sample.node, { timestamp: item.timestamp ?? '', atMs: nowMs })
+        listener.measured(sample)
+      }
+    } catch (error) {
+      if (signal.aborted) return
+      const notServed = error instanceof ApiRefusal && (error.status === 404 || error.status === 503)
+      if (!notServed || !absent) listener.unavailable(messageOf(error))
+      absent = notServed
+    }
+    for (const [node, { atMs }] of told) {
+      if (clock.monotonicMs() - atMs < staleMs) continue
+      told.delete(node)
+      listener.gone(node)
+    }
+    await sleep(clock, absent ? intervalMs * ABSENT_FACTOR : intervalMs, signal).catch(() => undefined)
+  }
+}
+
+/** @returns undefined for what cannot be read: one broken node must not hide the others */
+const readSample = (item: NodeMetrics): UsageSample | undefined => {
+  const node = item.metadata?.name
+  const timestampMs = Date.parse(item.timestamp ?? '')
+  if (typeof node !== 'string' || Number.isNaN(timestampMs)) return undefined
+  try {
+    const cpuMilli = quantityMilli(item.usage?.['cpu'])
+    return { node, cpuMilli, memoryBytes: quantityMilli(item.usage?.['memory']) / 1_000, timestampMs }
+  } catch {
+    return undefined
+  }
+}
