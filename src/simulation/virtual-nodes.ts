@@ -151,7 +151,7 @@ class KeptNodes implements VirtualNodes {
       nodeBack: (name) => this.#restore(this.#known(name)),
       nodeVanishes: (name) => options.objects.remove('nodes', '', this.#known(name).name),
       podFails: (namespace, name, reason, message) => {
-        const pod = options.objects.get('pods', namespace, name) as PodObject | undefined
+        const pod = options.objects.get('pods', namespace, name)
         if (pod === undefined) throw new StowageError('NOT_FOUND', { found: `no pod ${namespace}/${name}` })
         this.#writePod(pod, endedStatus(pod, options.clock.nowMs(), { phase: 'Failed', reason, message }))
       },
@@ -173,7 +173,7 @@ class KeptNodes implements VirtualNodes {
       const index = this.#takeIndex()
       this.#reserved.set(shape.name, index)
       try {
-        this.#keep(objects.create('nodes', nodeObject(shape, index, clock.nowMs())) as NodeObject)
+        this.#keep(objects.create('nodes', nodeObject(shape, index, clock.nowMs())))
       } finally {
         if (this.#reserved.delete(shape.name)) this.#freeIndexes.push(index)
       }
@@ -206,8 +206,8 @@ class KeptNodes implements VirtualNodes {
     const node = this.#nodes.get(object.metadata?.name ?? '')
     if (type === 'DELETED') {
       if (node !== undefined) this.#drop(node)
-    } else if (node !== undefined) node.object = object as NodeObject
-    else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) this.#keep(object as NodeObject)
+    } else if (node !== undefined) node.object = object
+    else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) this.#keep(object)
   }
 
   #takeIndex(): number {
@@ -307,7 +307,7 @@ class KeptNodes implements VirtualNodes {
   #writeNodeStatus(node: VirtualNode, change: (status: NodeStatus) => NodeStatus): void {
     const { objects } = this.#options
     this.#attempt(`status of node ${node.name}`, () => {
-      const current = objects.get('nodes', '', node.name) as NodeObject | undefined
+      const current: NodeObject | undefined = objects.get('nodes', '', node.name)
       if (current !== undefined)
         objects.update('nodes', { ...current, status: change(current.status ?? {}) } as NodeObject, 'status')
     })
@@ -350,7 +350,7 @@ class KeptNodes implements VirtualNodes {
     this.#beat(node)
     this.#writeTaints(node, withoutUnreachableTaints)
     this.#writeReady(node, true)
-    for (const held of [...node.pods.values()]) {
+    for (const held of node.pods.values()) {
       if (!held.missed) continue
       held.missed = false
       this.#act(held)
@@ -360,7 +360,7 @@ class KeptNodes implements VirtualNodes {
   #writeTaints(node: VirtualNode, change: typeof withUnreachableTaints): void {
     const { objects, clock } = this.#options
     this.#attempt(`taints of node ${node.name}`, () => {
-      const current = objects.get('nodes', '', node.name) as NodeObject | undefined
+      const current: NodeObject | undefined = objects.get('nodes', '', node.name)
       if (current === undefined) return
       const taints = change(current.spec?.taints ?? [], clock.nowMs())
       objects.update('nodes', { ...current, spec: { ...current.spec, taints } } as NodeObject)
@@ -368,7 +368,7 @@ class KeptNodes implements VirtualNodes {
   }
 
   #writeReady(node: VirtualNode, ready: boolean): void {
-    for (const held of [...node.pods.values()]) {
+    for (const held of node.pods.values()) {
       const pod = this.#current(held)
       if (pod === undefined || phaseOf(pod) !== 'Running') continue
       this.#attempt(`status of pod ${held.namespace}/${held.name}`, () =>
@@ -387,7 +387,7 @@ class KeptNodes implements VirtualNodes {
     const held = this.#pods.get(uid)
     if (type === 'DELETED') {
       if (held !== undefined) this.#forget(held)
-      this.#homeless.get(nodeName)?.delete(uid)
+      this.#noLongerWaits(nodeName, uid)
     } else if (held !== undefined) {
       this.#seePhase(held, phaseOf(pod))
       this.#plan(held, pod)
@@ -464,13 +464,16 @@ class KeptNodes implements VirtualNodes {
     waiting.set(uid, { namespace, name })
     this.#homeless.set(nodeName, waiting)
     this.#queue.after(HOMELESS_MS, () => {
-      const still = this.#homeless.get(nodeName)
-      if (still?.get(uid) === undefined) return
+      if (this.#homeless.get(nodeName)?.has(uid) !== true) return
       if (this.#options.objects.get('nodes', '', nodeName) !== undefined) return
-      still.delete(uid)
-      if (still.size === 0) this.#homeless.delete(nodeName)
+      this.#noLongerWaits(nodeName, uid)
       this.#remove(namespace, name, uid)
     })
+  }
+
+  #noLongerWaits(nodeName: string, uid: string): void {
+    const waiting = this.#homeless.get(nodeName)
+    if (waiting?.delete(uid) === true && waiting.size === 0) this.#homeless.delete(nodeName)
   }
 
   #seePhase(held: Held, phase: string): void {
