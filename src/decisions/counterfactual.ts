@@ -158,12 +158,9 @@ export const worstTerm = (
     .filter((term) => term.by > 0)
     .sort((a, b) => b.by - a.by)[0]
 
-const changeText = (change: Change): string => {
-  const how = change.direction === 'freed' ? 'fewer' : 'more'
-  if (change.resource === 'pods')
-    return `${numberText(change.amount)} ${how} ${change.amount === 1 ? 'pod' : 'pods'} had been`
-  const amount = amountText(change.resource, change.amount, Math.ceil)
-  return `${amount} more had been ${change.direction === 'freed' ? 'free' : 'requested'}`
+const changeText = ({ resource, amount, direction }: Change): string => {
+  if (resource === 'pods') return `${amountText(resource, amount, direction === 'freed' ? 'fewer' : 'more')} had been`
+  return `${amountText(resource, amount, 'more', Math.ceil)} had been ${direction === 'freed' ? 'free' : 'requested'}`
 }
 
 const alternative = (
@@ -236,18 +233,18 @@ const nearest = (record: DecisionRecord): Counterfactual | null => {
   )
   const change = changes[0] ?? null
   const base = { node: miss.node, behindBy: 0, change, changes, others: [] }
+  const reasons = miss.reasons.map((reason) => plain(reason))
   if (change === null) {
-    const reasons = listText(miss.reasons.map((reason) => plain(reason)))
-    return {
-      ...base,
-      sentence: `${node} comes closest, and room is not what it lacks${reasons === '' ? '' : `: ${reasons}`}.`,
-    }
+    const why = reasons.length === 0 ? '' : `: ${listText(reasons)}`
+    return { ...base, sentence: `${node} comes closest, and room is not what it lacks${why}.` }
   }
-  const amounts = listText(lacks.map(([resource, amount]) => amountText(resource, amount, Math.ceil)))
+  const amounts = listText(lacks.map(([resource, amount]) => amountText(resource, amount, 'more', Math.ceil)))
   // a pod cannot ask for less than nothing, and it always counts as one pod
   const asksLess = lacks.every(([resource, amount]) => amount < (record.request[resource] ?? 0))
-  const less = asksLess ? `, or if it asked for that much less` : ''
-  return { ...base, sentence: `It would fit ${node} if ${amounts} more were free there${less}.` }
+  const less = asksLess ? ', or if it asked for that much less' : ''
+  const further = reasons.filter((reason) => !/^(Insufficient |Too many pods)/.test(reason))
+  const also = further.length === 0 ? '' : `; but ${node} also refuses it for another reason: ${listText(further)}`
+  return { ...base, sentence: `It would fit ${node} if ${amounts} were free there${less}${also}.` }
 }
 
 /**

@@ -168,7 +168,7 @@ const EVENTS: ReadonlyMap<string, string> = new Map([
   ['NodeDelete', 'a node is removed'],
   ['NodeAllocatable', 'a node offers more'],
   ['NodeLabel', 'the labels of a node change'],
-  ['NodeTaint', 'a taint is removed, or a node is uncordoned'],
+  ['NodeTaint', 'a taint is removed'],
   ['NodeDeclaredFeature', 'a node declares a feature that it needs'],
   ['PodAdd', 'a pod that it wants to be near is placed'],
   ['PodDelete', 'a pod on a node ends or is deleted'],
@@ -193,12 +193,15 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['Insufficient ephemeral-storage', 'not enough free ephemeral storage'],
 ])
 
-const reasonText = (reason: string): string => {
+const oneReasonText = (reason: string): string => {
   const known = REASONS.get(reason)
   if (known !== undefined) return known
   const lacking = /^Insufficient (.+)$/.exec(reason)?.[1]
   return lacking === undefined ? reason.replace(/^node\(s\) /, '') : `not enough free ${lacking}`
 }
+
+/** A rule that keeps all its reasons joins them: `Insufficient cpu, Insufficient memory`. */
+const reasonText = (reason: string): string => listText(reason.split(', ').map(oneReasonText))
 
 const refusedText = ({ refused }: Explanation): string =>
   refused.map(({ reason, nodes }) => `${nodesText(nodes)}: ${reasonText(reason)}`).join('; ')
@@ -208,14 +211,17 @@ const msText = (ms: number): string => {
   return ms >= 1000 ? `${numberText(ms / 1000)} s` : `${numberText(ms, ms < 10 ? 2 : 0)} ms`
 }
 
-const byText = (explanation: Explanation): string => {
-  const { policy, policyVersion, source, reason } = explanation
-  const version = policyVersion === '' ? '' : ` ${policyVersion}`
+/** Who chose, and among how many. */
+const byText = ({ policy, policyVersion, source, reason, node, nodes, feasible }: Explanation): string => {
+  const among = `${numberText(feasible)} of ${nodesText(nodes)} could take it`
+  const why = reason === null || reason === '' ? '' : `: ${reason}`
+  const name = policyVersion === '' ? policy : `${policy} ${policyVersion}`
+  if (source === 'none') return `${among}; there was nothing to rank${why}.`
   if (source === 'fallback') {
-    return `The policy ${policy} gave nothing usable${reason === null ? '' : ` (${reason})`}, so its fallback chose`
+    return `${among}. The profile's own policy gave nothing usable${why}; the fallback ${name} chose ${node}.`
   }
-  const how = { model: 'asking its model', cache: 'from its cache', heuristic: '', none: '' }[source]
-  return `The policy ${policy}${version}${how === '' ? '' : `, ${how},`} chose`
+  const how = { model: ' by its model', cache: ' from its cache', heuristic: '' }[source]
+  return `${among}, and the policy ${name} chose ${node}${how}${why}.`
 }
 
 /** Terms that made the most of a score. */
@@ -243,14 +249,11 @@ const differences = (best: Scored, second: Scored): string =>
 
 /** Why this node, and who came second. */
 const choice = (explanation: Explanation): string[] => {
-  const { node, nodes, feasible, candidates, usage, reason, source } = explanation
-  const lines = [
-    `${byText(explanation)} ${node} among ${numberText(feasible)} of ${nodesText(nodes)} that could take it.`,
-  ]
-  if (source !== 'fallback' && reason !== null && reason !== '') lines.push(`In its own words: ${reason}`)
+  const { node, candidates, usage, source } = explanation
+  const lines = [byText(explanation)]
   const best = candidates.find((candidate) => candidate.node === node) ?? candidates[0]
   const second = candidates.find((candidate) => candidate !== best)
-  if (best !== undefined) {
+  if (best !== undefined && source !== 'none') {
     const terms = leadingTerms(best.terms)
     const load = usage === null ? '' : `; load was read from ${usage === 'requests' ? "the pods' requests" : usage}`
     lines.push(`${best.node} scored ${numberText(best.score, 2)}${terms === '' ? '' : `, most of it ${terms}`}${load}.`)
@@ -282,7 +285,7 @@ const waits = (explanation: Explanation): string[] => {
   const lacks = Object.entries(nearestMiss?.lacks ?? {}).filter(([, amount]) => amount > 0)
   if (nearestMiss !== null && lacks.length > 0) {
     lines.push(
-      `Closest is ${nearestMiss.node}: it lacks ${listText(lacks.map(([name, amount]) => amountText(name, amount, Math.ceil)))}.`,
+      `Closest is ${nearestMiss.node}: it lacks ${listText(lacks.map(([name, amount]) => amountText(name, amount, '', Math.ceil)))}.`,
     )
   }
   if (explanation.counterfactual !== null) lines.push(capital(explanation.counterfactual.sentence))

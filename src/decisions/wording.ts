@@ -36,16 +36,22 @@ const isBytes = (resource: string): boolean =>
  * An amount in the units of people: `500m cpu`, `1.5 cores`, `2.0 GiB memory`, `3 pods`, `2 nvidia.com/gpu`. Millicores are
  * never rounded.
  * @param amount in the resource's unit: millicores, bytes, or a count
+ * @param more `more` or `fewer`, between number and noun
  * @param round how bytes get one decimal: up, where less would be wrong
  */
-export const amountText = (resource: string, amount: number, round: (value: number) => number = Math.round): string => {
+export const amountText = (resource: string, amount: number, more = '', round = Math.round): string => {
+  const [number, noun] = amountParts(resource, amount, round)
+  return [number, more, noun].filter((part) => part !== '').join(' ')
+}
+
+const amountParts = (resource: string, amount: number, round: (value: number) => number): readonly [string, string] => {
   if (resource === 'cpu') {
-    if (Math.abs(amount) < 1000) return `${numberText(amount, 3)}m cpu`
-    return amount === 1000 ? '1 core' : `${numberText(amount / 1000, 3)} cores`
+    if (Math.abs(amount) < 1000) return [`${numberText(amount, 3)}m`, 'cpu']
+    return [numberText(amount / 1000, 3), amount === 1000 ? 'core' : 'cores']
   }
-  if (isBytes(resource)) return `${bytesText(amount, round)} ${plain(resource)}`
-  if (resource === 'pods') return amount === 1 ? '1 pod' : `${numberText(amount)} pods`
-  return `${numberText(amount)} ${plain(resource)}`
+  if (isBytes(resource)) return [bytesText(amount, round), plain(resource)]
+  if (resource === 'pods') return [numberText(amount), amount === 1 ? 'pod' : 'pods']
+  return [numberText(amount), plain(resource)]
 }
 
 /** `a`, `a and b`, `a, b and c` */
