@@ -280,13 +280,7 @@ export const openbPods = (
  * @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED
  */
 export const readOpenb = async (options: OpenbOptions): Promise<OpenbTrace> => {
-  const {
-    directory,
-    nodeList = OPENB_NODE_LIST,
-    podList = OPENB_POD_LIST,
-    namespace = 'default',
-    schedulerName,
-  } = options
+  const { directory, nodeList = OPENB_NODE_LIST, podList = OPENB_POD_LIST, departures = true } = options
   const nodes = openbNodes(nodeList, await read(directory, nodeList))
   const pods = openbPods(podList, await read(directory, podList), {
     schedulerName: options.schedulerName,
