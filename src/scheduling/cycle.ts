@@ -1,0 +1,583 @@
+import type { Clock } from '../clock/clock.ts'
+import type { Random } from '../clock/random.ts'
+import type { Node, NodeIndex } from '../cluster/node.ts'
+import type { Pod } from '../cluster/pod.ts'
+import { CPU, MEMORY } from '../cluster/resources.ts'
+import type { ClusterView } from '../cluster/view.ts'
+import {
+  ALLOWED,
+  type Check,
+  type Constraint,
+  isPodRefusal,
+  type PodRefusal,
+  type Tally,
+} from '../constraints/constraint.ts'
+import {
+  type CandidateRecord,
+  type CandidateRoom,
+  type DecisionRecord,
+  type NearestMiss,
+  type RefusalCount,
+  TOP_CANDIDATES,
+} from '../decisions/record.ts'
+import { messageOf } from '../errors/catalogue.ts'
+import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
+import type { Profile } from './profile.ts'
+
+/** kube-scheduler's words where the cluster has no node at all. */
+export const NO_NODES = 'no nodes available to schedule pods'
+
+/** The part of a decision record that the cycle knows. */
+export type DecisionFacts = Pick<
+  DecisionRecord,
+  | 'policy'
+  | 'policyVersion'
+  | 'source'
+  | 'usage'
+  | 'confidence'
+  | 'reason'
+  | 'nodes'
+  | 'feasible'
+  | 'refused'
+  | 'candidates'
+  | 'nearestMiss'
+  | 'wakesOn'
+  | 'message'
+>
+
+/** What came of one attempt to place a pod, true of the cluster at this moment. */
+export interface Decision {
+  /** the chosen node, -1: none */
+  readonly node: NodeIndex
+  readonly nodeName: string
+  /** a bit for each constraint that refused the pod on any node; 0 where there were no nodes at all */
+  readonly rejectedBy: number
+  readonly facts: DecisionFacts
+  /** why the profile's own policy did not decide, undefined if it did or was not needed */
+  readonly fellBack: string | undefined
+}
+
+export interface CycleOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly cluster: ClusterView
+  /** in the order in which they are asked; at most 31 */
+  readonly constraints: readonly Constraint[]
+  /** one part of a cycle took so long */
+  readonly onPhase: (schedulerName: string, phase: string, durationMs: number) => void
+}
+
+/** How many refused nodes are looked at for the nearest miss. */
+const MISSES_AT_MOST = 1000
+/** Words of a policy or of its failure that go into the record. */
+const REASON_LENGTH = 500
+
+/** The signal is made only for policies that look at it: most answer at once. */
+class Context implements RankContext {
+  readonly cluster: ClusterView
+  readonly random: Random
+  #controller: AbortController | undefined
+  #reason: Error | undefined
+
+  constructor(cluster: ClusterView, random: Random) {
+    this.cluster = cluster
+    this.random = random
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    return this.#controller.signal
+  }
+
+  abort(reason: Error): void {
+    this.#reason = reason
+    this.#controller?.abort(reason)
+  }
+}
+
+/** A check of this cycle with its constraint's bit. */
+interface Asked {
+  readonly check: Check
+  readonly bit: number
+  readonly tally: Tally
+  refusedNodes: number
+}
+
+const isPending = (answer: Ranking | Promise<Ranking>): answer is Promise<Ranking> =>
+  typeof (answer as { then?: unknown } | undefined)?.then === 'function'
+
+/** Why a ranking cannot be used; undefined: it can. */
+const faultOf = (ranking: Ranking, count: number): string | undefined => {
+  const scores = (ranking as Ranking | undefined)?.scores
+  if (!(scores instanceof Float64Array)) return 'it gave no scores'
+  if (scores.length !== count) return `it gave ${scores.length} scores for ${count} nodes`
+  for (let i = 0; i < count; i++) {
+    // i < count = length; only finite numbers differ from themselves by 0
+    const score = scores[i]!
+    if (score - score !== 0) return `it gave the score ${score}`
+  }
+  return undefined
+}
+
+/**
+ * Decides for one pod at a time: constraints in their order leave the feasible nodes, the policy ranks them, the best is
+ * taken. Every node is considered. Buffers are used again from cycle to cycle; nothing is allocated per node.
+ */
+export class Cycle {
+  readonly #options: CycleOptions
+  readonly #tallies: readonly Tally[]
+  #nodes = new Int32Array(0)
+  /** the nodes as they were before the last check sifted them */
+  #reached = new Int32Array(0)
+  #reachedCount = 0
+  #count = 0
+  #asked: Asked[] = []
+  readonly #top = new Int32Array(TOP_CANDIDATES)
+  readonly #topScores = new Float64Array(TOP_CANDIDATES)
+
+  constructor(options: CycleOptions) {
+    this.#options = options
+    this.#tallies = options.constraints.map(() => ({ counts: new Int32Array(16) }))
+  }
+
+  /**
+   * Places a pod or says why not. `conclude` is called exactly once with what is true of the cluster at that very moment:
+   * at once if the policy answers at once, else when it has answered, failed, or run out of time.
+   * @returns undefined if concluded already, else a function that calls the attempt off (`conclude` is not called then)
+   * @throws what a constraint throws
+   */
+  decide(
+    pod: Pod,
+    profile: Profile,
+    conclude: (decision: Decision) => void,
+    failed: (thrown: unknown) => void,
+  ): (() => void) | undefined {
+    const settled = this.#filter(pod, profile)
+    if (settled !== undefined) {
+      conclude(settled)
+      return undefined
+    }
+    const { clock, cluster, random, onPhase } = this.#options
+    const candidates: Candidates = { nodes: this.#nodes, count: this.#count }
+    const context = new Context(cluster, random)
+    const startMs = clock.monotonicMs()
+    let answer: Ranking | Promise<Ranking>
+    try {
+      answer = profile.policy.rank(pod, candidates, context)
+    } catch (thrown) {
+      conclude(this.#fallBack(pod, profile, messageOf(thrown)))
+      return undefined
+    }
+    if (!isPending(answer)) {
+      const decision = this.#take(answer, profile) ?? this.#fallBack(pod, profile, this.#fault)
+      onPhase(profile.schedulerName, 'Score', clock.monotonicMs() - startMs)
+      conclude(decision)
+      return undefined
+    }
+    // The policy may read its candidates until it answers: these buffers are its own from now on.
+    this.#nodes = new Int32Array(0)
+    const names = Array.from(candidates.nodes.subarray(0, candidates.count), (node) => cluster.node(node))
+    let over = false
+    const end = (decide: () => Decision): void => {
+      if (over) return
+      over = true
+      timer.cancel()
+      onPhase(profile.schedulerName, 'Score', clock.monotonicMs() - startMs)
+      let decision: Decision
+      try {
+        decision = decide()
+      } catch (thrown) {
+        failed(thrown)
+        return
+      }
+      conclude(decision)
+    }
+    const timer = clock.after(profile.deadlineMs, () => {
+      const why = `it did not answer within ${profile.deadlineMs} ms`
+      context.abort(new Error(why))
+      end(() => this.#fallBack(pod, profile, why))
+    })
+    answer.then(
+      (ranking) => end(() => this.#takeLater(pod, profile, candidates, names, ranking)),
+      (thrown: unknown) => end(() => this.#fallBack(pod, profile, messageOf(thrown))),
+    )
+    return () => {
+      if (over) return
+      over = true
+      timer.cancel()
+      context.abort(new Error('the attempt was called off'))
+    }
+  }
+
+  // Filtering
+
+  /** Leaves the feasible nodes in `#nodes`; a decision if none has to be ranked. */
+  #filter(pod: Pod, profile: Profile): Decision | undefined {
+    const { clock, cluster, constraints, onPhase } = this.#options
+    const nodeCount = cluster.nodeCount
+    if (nodeCount === 0) return this.#refuse(profile, 0, [], NO_NODES, ['NodeAdd'], undefined)
+    const startMs = clock.monotonicMs()
+    this.#asked.length = 0
+    for (let at = 0; at < constraints.length; at++) {
+      // at < length
+      const constraint = constraints[at]!
+      const prepared = constraint.prepare(pod, cluster)
+      if (prepared === undefined) continue
+      if (isPodRefusal(prepared)) return this.#refuseWhole(profile, constraint, at, prepared)
+      // as many tallies as constraints
+      const tally = this.#tallies[at]!
+      tally.counts.fill(0)
+      this.#asked.push({ check: prepared, bit: 1 << at, tally, refusedNodes: 0 })
+    }
+    const preparedMs = clock.monotonicMs()
+    onPhase(profile.schedulerName, 'PreFilter', preparedMs - startMs)
+    const nominated = pod.nominatedNodeName === '' ? -1 : cluster.indexOf(pod.nominatedNodeName)
+    if (nominated >= 0 && this.#allows(nominated))
+      return this.#placeUnscored(profile, nominated, 1, 'the nominated node passes every rule')
+    if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
+    if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
+    this.#nodes.set(cluster.order.subarray(0, nodeCount))
+    let count = nodeCount
+    for (const asked of this.#asked) {
+      this.#reached.set(count === this.#nodes.length ? this.#nodes : this.#nodes.subarray(0, count))
+      this.#reachedCount = count
+      const kept = asked.check.sift(this.#nodes, count, asked.tally)
+      asked.refusedNodes = count - kept
+      count = kept
+      if (count === 0) break
+    }
+    this.#count = count
+    onPhase(profile.schedulerName, 'Filter', clock.monotonicMs() - preparedMs)
+    if (count === 0) return this.#refuseEverywhere(pod, profile)
+    // count > 0
+    if (count === 1)
+      return this.#placeUnscored(
+        profile,
+        this.#nodes[0]!,
+        1,
+        'no other node passes every rule, so there was nothing to rank',
+      )
+    return undefined
+  }
+
+  #allows(node: NodeIndex): boolean {
+    for (const { check } of this.#asked) if (check.verdict(node) !== ALLOWED) return false
+    return true
+  }
+
+  // Choosing
+
+  /** Why the last ranking could not be taken. */
+  #fault = ''
+
+  /** Takes the best of a ranking of `#nodes`; undefined and `#fault` if it is unusable. */
+  #take(ranking: Ranking, profile: Profile): Decision | undefined {
+    const fault = faultOf(ranking, this.#count)
+    if (fault !== undefined) {
+      this.#fault = fault
+      return undefined
+    }
+    return this.#takeBest(ranking, profile.policy, ranking.source, undefined, undefined)
+  }
+
+  /** As `#take` for a ranking of nodes that were candidates some time ago: only those that still are count. */
+  #takeLater(pod: Pod, profile: Profile, candidates: Candidates, names: readonly Node[], ranking: Ranking): Decision {
+    const fault = faultOf(ranking, candidates.count)
+    if (fault !== undefined) return this.#fallBack(pod, profile, fault)
+    const settled = this.#filter(pod, profile)
+    if (settled !== undefined) return settled
+    const { cluster } = this.#options
+    const positions = new Int32Array(cluster.nodeCapacity).fill(-1)
+    for (const [position, { name, uid }] of names.entries()) {
+      const node = cluster.indexOf(name)
+      if (node >= 0 && cluster.node(node).uid === uid) positions[node] = position
+    }
+    return (
+      this.#takeBest(ranking, profile.policy, ranking.source, undefined, positions) ??
+      this.#fallBack(pod, profile, 'none of the nodes it ranked is feasible any more')
+    )
+  }
+
+  /** The pod is placed all the same, by the profile's fallback, else on the first feasible node. */
+  #fallBack(pod: Pod, profile: Profile, fault: string): Decision {
+    const why = `${profile.policy.name} gave no usable ranking: ${fault}`.slice(0, REASON_LENGTH)
+    const settled = this.#filter(pod, profile)
+    if (settled !== undefined)
+      return settled.node < 0 ? settled : { ...settled, fellBack: why, facts: { ...settled.facts, reason: why } }
+    const { cluster, random } = this.#options
+    let second: string
+    try {
+      const ranking = profile.fallback.rank(
+        pod,
+        { nodes: this.#nodes, count: this.#count },
+        new Context(cluster, random),
+      )
+      if (isPending(ranking)) {
+        ranking.catch(() => undefined)
+        second = 'it did not answer at once'
+      } else {
+        const unusable = faultOf(ranking, this.#count)
+        const decision = unusable === undefined && this.#takeBest(ranking, profile.fallback, 'fallback', why, undefined)
+        if (decision) return decision
+        second = unusable ?? this.#fault
+      }
+    } catch (thrown) {
+      second = messageOf(thrown)
+    }
+    const reason = `${why}; the fallback ${profile.fallback.name} neither: ${second}`.slice(0, REASON_LENGTH)
+    const again = this.#filter(pod, profile)
+    if (again !== undefined) return again
+    // #filter leaves at least two nodes where it settles nothing
+    const first = this.#nodes[0]!
+    return { ...this.#placeUnscored(profile, first, this.#count, reason, 'fallback'), fellBack: reason }
+  }
+
+  /**
+   * Takes the first best. `positions[node]` is where a node's score lies, -1 if nowhere; undefined: in the order of `#nodes`.
+   * Undefined if nothing was scored, or if what the policy was lent no longer holds only allowed nodes (`#fault`).
+   */
+  #takeBest(
+    ranking: Ranking,
+    policy: Policy,
+    source: Ranking['source'],
+    fellBack: string | undefined,
+    positions: Int32Array | undefined,
+  ): Decision | undefined {
+    const size = this.#selectTop(ranking.scores, positions)
+    if (size === 0) return undefined
+    const { cluster } = this.#options
+    // size > 0 and the top holds indexes below #count
+    const node = this.#nodes[this.#top[0]!]!
+    if (!this.#allows(node)) {
+      this.#fault = 'it changed the list of nodes'
+      return undefined
+    }
+    const candidates: CandidateRecord[] = []
+    for (let rank = 0; rank < size; rank++) {
+      // rank < size <= length of both
+      const candidate = this.#nodes[this.#top[rank]!]!
+      const position = positions === undefined ? this.#top[rank]! : positions[candidate]!
+      const terms: Record<string, number> = {}
+      for (const { name, weight, values } of ranking.terms ?? []) terms[name] = weight * (values[position] ?? 0)
+      candidates.push({
+        node: cluster.node(candidate).name,
+        score: this.#topScores[rank]!,
+        terms,
+        room: roomOf(cluster, candidate),
+      })
+    }
+    const reason = fellBack ?? ranking.reason?.slice(0, REASON_LENGTH)
+    return {
+      node,
+      nodeName: cluster.node(node).name,
+      rejectedBy: 0,
+      fellBack,
+      facts: {
+        policy: policy.name,
+        policyVersion: policy.version,
+        source,
+        usage: ranking.usage ?? '',
+        ...(ranking.confidence === undefined ? {} : { confidence: ranking.confidence }),
+        ...(reason === undefined ? {} : { reason }),
+        nodes: cluster.nodeCount,
+        feasible: this.#count,
+        refused: this.#refusals(),
+        candidates,
+        wakesOn: [],
+        message: '',
+      },
+    }
+  }
+
+  /** The best candidates into `#top` and `#topScores`, best first, equals in the order of `#nodes`; returns how many. */
+  #selectTop(scores: Float64Array, positions: Int32Array | undefined): number {
+    const nodes = this.#nodes
+    const top = this.#top
+    const topScores = this.#topScores
+    const count = this.#count
+    let size = 0
+    let worst = Number.NEGATIVE_INFINITY
+    for (let i = 0; i < count; i++) {
+      // i < count <= length of nodes; positions covers every index of the cluster
+      const position = positions === undefined ? i : positions[nodes[i]!]!
+      if (position < 0) continue
+      const score = scores[position]!
+      if (size === TOP_CANDIDATES && score <= worst) continue
+      let at = size < TOP_CANDIDATES ? size++ : TOP_CANDIDATES - 1
+      for (; at > 0 && topScores[at - 1]! < score; at--) {
+        topScores[at] = topScores[at - 1]!
+        top[at] = top[at - 1]!
+      }
+      topScores[at] = score
+      top[at] = i
+      worst = topScores[size - 1]!
+    }
+    return size
+  }
+
+  #placeUnscored(
+    profile: Profile,
+    node: NodeIndex,
+    feasible: number,
+    reason: string,
+    source: 'none' | 'fallback' = 'none',
+  ): Decision {
+    const { cluster } = this.#options
+    const policy = source === 'none' ? profile.policy : profile.fallback
+    const nodeName = cluster.node(node).name
+    return {
+      node,
+      nodeName,
+      rejectedBy: 0,
+      fellBack: undefined,
+      facts: {
+        policy: policy.name,
+        policyVersion: policy.version,
+        source,
+        usage: '',
+        reason,
+        nodes: cluster.nodeCount,
+        feasible,
+        refused: this.#refusals(),
+        candidates: [{ node: nodeName, score: 0, terms: {}, room: roomOf(cluster, node) }],
+        wakesOn: [],
+        message: '',
+      },
+    }
+  }
+
+  // Refusing
+
+  #refuse(
+    profile: Profile,
+    rejectedBy: number,
+    refused: readonly RefusalCount[],
+    message: string,
+    wakesOn: readonly string[],
+    nearestMiss: NearestMiss | undefined,
+  ): Decision {
+    return {
+      node: -1,
+      nodeName: '',
+      rejectedBy,
+      fellBack: undefined,
+      facts: {
+        policy: profile.policy.name,
+        policyVersion: profile.policy.version,
+        source: 'none',
+        usage: '',
+        nodes: this.#options.cluster.nodeCount,
+        feasible: 0,
+        refused,
+        candidates: [],
+        ...(nearestMiss === undefined ? {} : { nearestMiss }),
+        wakesOn,
+        message,
+      },
+    }
+  }
+
+  /** A rule refused the pod before any node was asked. */
+  #refuseWhole(profile: Profile, constraint: Constraint, at: number, refusal: PodRefusal): Decision {
+    const nodes = this.#options.cluster.nodeCount
+    const refused = [{ constraint: refusal.constraint, reason: refusal.message, nodes, preemptionCouldHelp: false }]
+    const message = `0/${nodes} nodes are available: ${refusal.message}`
+    return this.#refuse(profile, 1 << at, refused, message, constraint.wakesOn, undefined)
+  }
+
+  /** Every node was refused by some rule. */
+  #refuseEverywhere(pod: Pod, profile: Profile): Decision {
+    const { cluster, constraints } = this.#options
+    let rejectedBy = 0
+    const wakesOn = new Set<string>()
+    for (const { bit, refusedNodes } of this.#asked) {
+      if (refusedNodes === 0) continue
+      rejectedBy |= bit
+      // the bit of this constraint
+      for (const kind of constraints[31 - Math.clz32(bit)]!.wakesOn) wakesOn.add(kind)
+    }
+    // Preemption will add its words after this sentence.
+    const message = `0/${cluster.nodeCount} nodes are available: ${this.#reasons().join(', ')}.`
+    return this.#refuse(profile, rejectedBy, this.#refusals(), message, [...wakesOn], this.#nearestMiss(pod))
+  }
+
+  /** `2 Insufficient cpu`, as kube-scheduler counts and sorts them: a node with several reasons counts for each. */
+  #reasons(): string[] {
+    const nodesBy = new Map<string, number>()
+    for (const { check, tally, refusedNodes } of this.#asked) {
+      if (refusedNodes === 0) continue
+      for (const [at, refusal] of check.refusals.entries()) {
+        const nodes = tally.counts[at + 1] ?? 0
+        if (nodes === 0) continue
+        for (const reason of refusal.reasons) nodesBy.set(reason, (nodesBy.get(reason) ?? 0) + nodes)
+      }
+    }
+    return Array.from(nodesBy, ([reason, nodes]) => `${nodes} ${reason}`).sort()
+  }
+
+  #refusals(): RefusalCount[] {
+    const refused: RefusalCount[] = []
+    for (const { check, tally, refusedNodes } of this.#asked) {
+      if (refusedNodes === 0) continue
+      const { constraint, refusals } = check
+      for (let at = 0; at < refusals.length; at++) {
+        const nodes = tally.counts[at + 1] ?? 0
+        if (nodes === 0) continue
+        // at < length
+        const { reasons, preemptionCouldHelp } = refusals[at]!
+        refused.push({ constraint, reason: reasons.join(', '), nodes, preemptionCouldHelp })
+      }
+    }
+    return refused
+  }
+
+  /** Of the nodes that came furthest through the rules, the one whose lack of room is smallest against what the pod asks for. */
+  #nearestMiss(pod: Pod): NearestMiss | undefined {
+    const { cluster } = this.#options
+    const { indexes, amounts } = pod.shape.request
+    const stride = Math.ceil(this.#reachedCount / MISSES_AT_MOST)
+    let nearest = -1
+    let least = Number.POSITIVE_INFINITY
+    for (let i = 0; i < this.#reachedCount && least > 0; i += stride) {
+      // i < #reachedCount <= length
+      const node = this.#reached[i]!
+      let lack = cluster.podCount[node]! >= cluster.maxPods[node]! ? 1 : 0
+      for (let r = 0; r < indexes.length; r++) {
+        // r < length of both
+        const missing = missingOf(cluster, node, indexes[r]!, amounts[r]!)
+        if (missing > 0) lack += missing / amounts[r]!
+      }
+      if (lack < least) {
+        least = lack
+        nearest = node
+      }
+    }
+    if (nearest < 0) return undefined
+    const lacks: Record<string, number> = {}
+    for (const [r, resource] of indexes.entries()) {
+      const missing = missingOf(cluster, nearest, resource, amounts[r] ?? 0)
+      if (missing > 0) lacks[cluster.resources.name(resource)] = missing
+    }
+    if ((cluster.podCount[nearest] ?? 0) >= (cluster.maxPods[nearest] ?? 0)) lacks['pods'] = 1
+    const reasons = this.#asked.flatMap(({ check }) => {
+      const verdict = check.verdict(nearest)
+      return verdict === ALLOWED ? [] : (check.refusals[verdict - 1]?.reasons ?? [])
+    })
+    return { node: cluster.node(nearest).name, lacks, reasons }
+  }
+}
+
+const missingOf = (cluster: ClusterView, node: NodeIndex, resource: number, amount: number): number =>
+  (cluster.requested[resource]?.[node] ?? 0) + amount - (cluster.allocatable[resource]?.[node] ?? 0)
+
+const roomOf = (cluster: ClusterView, node: NodeIndex): CandidateRoom => ({
+  allocatableCpuMilli: cluster.allocatable[CPU]?.[node] ?? 0,
+  requestedCpuMilli: cluster.requested[CPU]?.[node] ?? 0,
+  allocatableMemoryBytes: cluster.allocatable[MEMORY]?.[node] ?? 0,
+  requestedMemoryBytes: cluster.requested[MEMORY]?.[node] ?? 0,
+  usedCpuMilli: cluster.usedCpuMilli(node),
+  usedMemoryBytes: cluster.usedMemoryBytes(node),
+  maxPods: cluster.maxPods[node] ?? 0,
+  pods: cluster.podCount[node] ?? 0,
+})

@@ -1,0 +1,559 @@
+import type { Clock, Timer } from '../clock/clock.ts'
+import type { ClusterEvent, ClusterEventKind } from '../cluster/events.ts'
+import type { Pod, PodShape } from '../cluster/pod.ts'
+import type { ClusterView } from '../cluster/view.ts'
+import type { Constraint } from '../constraints/constraint.ts'
+import { gatesOf, waitingForGates } from '../constraints/scheduling-gates.ts'
+import { Heap, type HeapItem } from './heap.ts'
+import type { QueueName } from './ports.ts'
+
+/** The first back-off of a pod; it doubles with each rejection (kube-scheduler's podInitialBackoffSeconds). */
+export const INITIAL_BACKOFF_MS = 1000
+/** The longest back-off (kube-scheduler's podMaxBackoffSeconds). */
+export const MAX_BACKOFF_MS = 10_000
+/** Pods that wait longer than this are tried again even if no event spoke for them. */
+export const MAX_IN_UNSCHEDULABLE_MS = 5 * 60_000
+/** How often those are looked for. */
+export const FLUSH_UNSCHEDULABLE_MS = 30_000
+/** Back-off ends on whole multiples of this. */
+const BACKOFF_WINDOW_MS = 1000
+
+/** Where a pod known to the queue is. `inFlight`: popped, and neither given back nor removed yet. */
+export type QueuePlace = QueueName | 'inFlight' | 'none'
+
+/** A pod that has no node yet, and all that the queue remembers of it. Only the queue writes it. */
+export class QueuedPod implements HeapItem {
+  pod: Pod
+  /** wall-clock time at which it was first seen without a node */
+  readonly seenAtMs: number
+  /** times it was popped */
+  attempts = 0
+  /** attempts that ended because no node was allowed */
+  rejections = 0
+  /** attempts that ended in an error, since the last that did not */
+  consecutiveErrors = 0
+  place: QueuePlace = 'none'
+  /** queue time of the last queueing after an attempt; its rank among pods of equal priority is `turn` */
+  queuedAtMs = 0
+  turn = 0
+  /** queue time at which the back-off ends */
+  readyAtMs = 0
+  /** why it waits, in kube-scheduler's words; '' before the first attempt has failed */
+  reason = ''
+  /** what refused it at the last attempt, one bit for each constraint */
+  rejectedBy = 0
+  /** why it cannot be read; such a pod is not tried before it changes */
+  fault = ''
+  heapIndex = -1
+  group: WaitingGroup | undefined
+  /** number of the first event that it has not been held against while in flight */
+  eventsFrom = 0
+
+  constructor(pod: Pod, seenAtMs: number) {
+    this.pod = pod
+    this.seenAtMs = seenAtMs
+  }
+}
+
+/** Pods in the unschedulable pool that are alike to every rule that is asked about their shape only. */
+interface WaitingGroup {
+  readonly shape: PodShape
+  readonly rejectedBy: number
+  readonly pods: Set<QueuedPod>
+}
+
+/** Back-off and active pods of one scheduler name: a profile whose policy is busy must not hold up the others. */
+interface Lane {
+  readonly schedulerName: string
+  readonly active: Heap<QueuedPod>
+  /** after rejections */
+  readonly backoff: Heap<QueuedPod>
+  /** after errors: never popped early */
+  readonly errorBackoff: Heap<QueuedPod>
+}
+
+const beforeInActive = (a: QueuedPod, b: QueuedPod): boolean =>
+  a.pod.priority === b.pod.priority ? a.turn < b.turn : a.pod.priority > b.pod.priority
+
+const beforeInBackoff = (a: QueuedPod, b: QueuedPod): boolean =>
+  a.readyAtMs === b.readyAtMs ? beforeInActive(a, b) : a.readyAtMs < b.readyAtMs
+
+export interface PodQueueOptions {
+  readonly clock: Clock
+  readonly cluster: ClusterView
+  /** at most 31 */
+  readonly constraints: readonly Constraint[]
+  /** told whenever a pod can be popped that could not be before */
+  readonly onReady: () => void
+  readonly onQueued: (queue: QueueName, event: string) => void
+}
+
+/**
+ * The pods that have no node: active, backing off, unschedulable, or gated. Order, back-off and wake-up are kube-scheduler's
+ * (facts of v1.37): priority, then the time of the last queueing after an attempt; back-off min(1 s * 2^(n-1), 10 s), ending on
+ * the next whole second; a rejected pod rests until an event that one of its rejecting rules takes for helpful.
+ */
+export class PodQueue {
+  readonly #options: PodQueueOptions
+  readonly #lanes = new Map<string, Lane>()
+  readonly #pool = new Map<PodShape, Map<number, WaitingGroup>>()
+  /** groups that a kind of event may wake */
+  readonly #listeners = new Map<ClusterEventKind, Set<WaitingGroup>>()
+  readonly #unschedulable = new Set<QueuedPod>()
+  readonly #gated = new Set<QueuedPod>()
+  /** in the order of their popping, hence of `eventsFrom` */
+  readonly #inFlight = new Set<QueuedPod>()
+  /** events since the oldest pod in flight was popped; the first has the number `#firstEvent` */
+  #events: ClusterEvent[] = []
+  #firstEvent = 0
+  #turns = 0
+  #backoffTimer: Timer | undefined
+  #flushTimer: Timer | undefined
+  #stopped = false
+  /** added to the monotonic clock so that whole seconds are those of the wall clock, which may jump */
+  readonly #offsetMs: number
+  readonly #startMs: number
+
+  constructor(options: PodQueueOptions) {
+    if (options.constraints.length > 31) throw new RangeError('a queue keeps at most 31 constraints apart')
+    this.#options = options
+    this.#offsetMs = options.clock.nowMs() - options.clock.monotonicMs()
+    this.#startMs = this.#nowMs()
+  }
+
+  // What is there
+
+  /** Pods in each queue. */
+  get sizes(): Readonly<Record<QueueName, number>> {
+    let active = 0
+    let backoff = 0
+    for (const lane of this.#lanes.values()) {
+      active += lane.active.size
+      backoff += lane.backoff.size + lane.errorBackoff.size
+    }
+    return { active, backoff, unschedulable: this.#unschedulable.size, gated: this.#gated.size }
+  }
+
+  /** Pods popped and not yet given back, removed or on their way to a node. */
+  get inFlight(): number {
+    return this.#inFlight.size
+  }
+
+  /** Every pod in the four queues. */
+  *waiting(): Generator<QueuedPod> {
+    for (const lane of this.#lanes.values()) {
+      yield* lane.active
+      yield* lane.backoff
+      yield* lane.errorBackoff
+    }
+    yield* this.#unschedulable
+    yield* this.#gated
+  }
+
+  /** The constraints behind `rejectedBy`. */
+  rejecting(entry: QueuedPod): Constraint[] {
+    return this.#options.constraints.filter((_, bit) => (entry.rejectedBy & (1 << bit)) !== 0)
+  }
+
+  /** How long a pod has been in the queue since its last attempt, or since it came. */
+  waitedMs(entry: QueuedPod): number {
+    return this.#nowMs() - entry.queuedAtMs
+  }
+
+  // Coming, changing, going
+
+  /** A pod that was not known before. */
+  add(pod: Pod): QueuedPod {
+    const entry = new QueuedPod(pod, this.#options.clock.nowMs())
+    this.#takeTurn(entry)
+    this.#activate(entry, 'PodAdd')
+    return entry
+  }
+
+  /** A pod that was not known before and that cannot be read: it waits in the pool until it changes. */
+  addUnreadable(pod: Pod, fault: string): QueuedPod {
+    const entry = new QueuedPod(pod, this.#options.clock.nowMs())
+    this.#takeTurn(entry)
+    entry.fault = fault
+    entry.reason = fault
+    this.#rest(entry, 'PodAdd')
+    return entry
+  }
+
+  /**
+   * A waiting pod has changed. It moves if the change itself could let it in; a pod in flight keeps the change until its
+   * attempt has ended.
+   */
+  update(entry: QueuedPod, pod: Pod): void {
+    const before = entry.pod
+    if (entry.place === 'inFlight' || entry.place === 'none') {
+      entry.pod = pod
+      if (entry.place === 'inFlight') this.#events.push(...selfEvents(before, pod))
+      return
+    }
+    if (entry.fault !== '') {
+      this.#leave(entry)
+      entry.pod = pod
+      entry.fault = ''
+      entry.reason = ''
+      this.#activate(entry, 'PodUpdate')
+      return
+    }
+    if (entry.place === 'unschedulable') {
+      const events = selfEvents(before, pod)
+      const waker = events.find((event) => this.#couldHelp(entry.rejectedBy, pod, event))
+      this.#leave(entry)
+      entry.pod = pod
+      if (waker === undefined) this.#rest(entry, undefined)
+      else this.#ready(entry, waker.kind)
+      return
+    }
+    if (entry.place === 'gated') {
+      this.#leave(entry)
+      entry.pod = pod
+      entry.reason = ''
+      this.#activate(entry, 'SelfGates')
+      return
+    }
+    // Its priority may have moved it within its heap.
+    this.#leave(entry)
+    entry.pod = pod
+    const lane = this.#laneOf(pod.schedulerName)
+    if (entry.place === 'active') lane.active.push(entry)
+    else this.#backoffHeap(lane, entry).push(entry)
+  }
+
+  /** The pod is no business of the queue any more, wherever it is. */
+  remove(entry: QueuedPod): void {
+    if (entry.place === 'inFlight') this.done(entry)
+    else {
+      this.#leave(entry)
+      entry.place = 'none'
+    }
+  }
+
+  // Attempts
+
+  /**
+   * The pod whose turn it is, of a scheduler name that `isOpen`; it is in flight from now on. If no active pod is left, the
+   * first that backs off after a rejection goes early.
+   */
+  pop(isOpen: (schedulerName: string) => boolean): QueuedPod | undefined {
+    let best: QueuedPod | undefined
+    for (const lane of this.#lanes.values()) {
+      const { head } = lane.active
+      if (head !== undefined && (best === undefined || beforeInActive(head, best)) && isOpen(lane.schedulerName))
+        best = head
+    }
+    if (best === undefined) {
+      for (const lane of this.#lanes.values()) {
+        const { head } = lane.backoff
+        if (head !== undefined && (best === undefined || beforeInBackoff(head, best)) && isOpen(lane.schedulerName))
+          best = head
+      }
+    }
+    if (best === undefined) return undefined
+    this.#leave(best)
+    best.place = 'inFlight'
+    best.attempts++
+    best.eventsFrom = this.#firstEvent + this.#events.length
+    this.#inFlight.add(best)
+    return best
+  }
+
+  /** The bind begins: events need not be kept for the pod any longer. */
+  done(entry: QueuedPod): void {
+    this.#inFlight.delete(entry)
+    entry.place = 'none'
+    const [oldest] = this.#inFlight
+    if (oldest === undefined) {
+      this.#firstEvent += this.#events.length
+      if (this.#events.length > 0) this.#events = []
+    } else if (oldest.eventsFrom - this.#firstEvent > this.#events.length / 2) {
+      this.#events = this.#events.slice(oldest.eventsFrom - this.#firstEvent)
+      this.#firstEvent = oldest.eventsFrom
+    }
+  }
+
+  /** No node may take the pod; `rejectedBy` has a bit for each constraint that refused it on any node. */
+  refused(entry: QueuedPod, rejectedBy: number, reason: string): void {
+    entry.rejections++
+    entry.consecutiveErrors = 0
+    entry.rejectedBy = rejectedBy
+    entry.reason = reason
+    this.#takeTurn(entry)
+    const waker = this.#keptEvent(entry)
+    this.done(entry)
+    if (waker === undefined) this.#rest(entry, 'ScheduleAttemptFailure')
+    else this.#ready(entry, waker)
+  }
+
+  /** The attempt or the bind ended in an error, or there was no node at all. */
+  failed(entry: QueuedPod, reason: string): void {
+    entry.consecutiveErrors++
+    entry.rejectedBy = 0
+    entry.reason = reason
+    this.#takeTurn(entry)
+    if (entry.place === 'inFlight') this.done(entry)
+    this.#ready(entry, 'ScheduleAttemptFailure')
+  }
+
+  /** The attempt was called off before it came to anything: the pod is where it was. */
+  giveBack(entry: QueuedPod): void {
+    entry.attempts--
+    this.done(entry)
+    this.#activate(entry, 'AttemptCalledOff')
+  }
+
+  /** Something happened in the cluster that may let waiting pods in. */
+  notify(event: ClusterEvent): void {
+    if (this.#inFlight.size > 0) this.#events.push(event)
+    const groups = this.#listeners.get(event.kind)
+    if (groups === undefined) return
+    for (const group of groups) this.#wake(group, event)
+  }
+
+  /** No timer runs any more. */
+  stop(): void {
+    this.#stopped = true
+    this.#backoffTimer?.cancel()
+    this.#flushTimer?.cancel()
+  }
+
+  // Within
+
+  #nowMs(): number {
+    return this.#offsetMs + this.#options.clock.monotonicMs()
+  }
+
+  #takeTurn(entry: QueuedPod): void {
+    entry.queuedAtMs = this.#nowMs()
+    entry.turn = this.#turns++
+  }
+
+  #laneOf(schedulerName: string): Lane {
+    let lane = this.#lanes.get(schedulerName)
+    if (lane === undefined) {
+      lane = {
+        schedulerName,
+        active: new Heap(beforeInActive),
+        backoff: new Heap(beforeInBackoff),
+        errorBackoff: new Heap(beforeInBackoff),
+      }
+      this.#lanes.set(schedulerName, lane)
+    }
+    return lane
+  }
+
+  #backoffHeap(lane: Lane, entry: QueuedPod): Heap<QueuedPod> {
+    return entry.consecutiveErrors > 0 ? lane.errorBackoff : lane.backoff
+  }
+
+  /** Takes the pod out of the container it lies in. */
+  #leave(entry: QueuedPod): void {
+    const lane = this.#laneOf(entry.pod.schedulerName)
+    if (entry.place === 'active') lane.active.remove(entry)
+    else if (entry.place === 'backoff') this.#backoffHeap(lane, entry).remove(entry)
+    else if (entry.place === 'gated') this.#gated.delete(entry)
+    else if (entry.place === 'unschedulable') {
+      this.#unschedulable.delete(entry)
+      this.#ungroup(entry)
+    }
+  }
+
+  /** To the active queue, or to the gated pods. */
+  #activate(entry: QueuedPod, event: string): void {
+    const gates = gatesOf(entry.pod)
+    if (gates.length > 0) {
+      entry.place = 'gated'
+      entry.reason = waitingForGates(gates)
+      this.#gated.add(entry)
+      this.#options.onQueued('gated', event)
+      return
+    }
+    entry.place = 'active'
+    this.#laneOf(entry.pod.schedulerName).active.push(entry)
+    this.#options.onQueued('active', event)
+    this.#options.onReady()
+  }
+
+  /** To the active queue, or to back-off while that lasts. */
+  #ready(entry: QueuedPod, event: string): void {
+    entry.readyAtMs = backoffEndMs(entry)
+    if (entry.readyAtMs <= this.#nowMs()) {
+      this.#activate(entry, event)
+      return
+    }
+    entry.place = 'backoff'
+    this.#backoffHeap(this.#laneOf(entry.pod.schedulerName), entry).push(entry)
+    this.#options.onQueued('backoff', event)
+    this.#armBackoff()
+    // It may go early if nothing else is active.
+    if (entry.consecutiveErrors === 0) this.#options.onReady()
+  }
+
+  /** To the unschedulable pool; `event` undefined: it was there before. */
+  #rest(entry: QueuedPod, event: string | undefined): void {
+    entry.place = 'unschedulable'
+    this.#unschedulable.add(entry)
+    this.#group(entry)
+    if (event !== undefined) this.#options.onQueued('unschedulable', event)
+    this.#armFlush()
+  }
+
+  #group(entry: QueuedPod): void {
+    const { shape } = entry.pod
+    let ofShape = this.#pool.get(shape)
+    if (ofShape === undefined) this.#pool.set(shape, (ofShape = new Map<number, WaitingGroup>()))
+    let group = ofShape.get(entry.rejectedBy)
+    if (group === undefined) {
+      group = { shape, rejectedBy: entry.rejectedBy, pods: new Set() }
+      ofShape.set(entry.rejectedBy, group)
+      for (const constraint of this.rejecting(entry)) {
+        for (const kind of constraint.wakesOn) {
+          let groups = this.#listeners.get(kind)
+          if (groups === undefined) this.#listeners.set(kind, (groups = new Set()))
+          groups.add(group)
+        }
+      }
+    }
+    group.pods.add(entry)
+    entry.group = group
+  }
+
+  #ungroup(entry: QueuedPod): void {
+    const { group } = entry
+    entry.group = undefined
+    if (group === undefined) return
+    group.pods.delete(entry)
+    if (group.pods.size > 0) return
+    const ofShape = this.#pool.get(group.shape)
+    ofShape?.delete(group.rejectedBy)
+    if (ofShape?.size === 0) this.#pool.delete(group.shape)
+    for (const groups of this.#listeners.values()) groups.delete(group)
+  }
+
+  /** Wakes the pods of a group that the event could help; one question for all where rules look at nothing but the shape. */
+  #wake(group: WaitingGroup, event: ClusterEvent): void {
+    let apart = false
+    for (const [bit, constraint] of this.#options.constraints.entries()) {
+      if ((group.rejectedBy & (1 << bit)) === 0 || !constraint.wakesOn.includes(event.kind)) continue
+      if (constraint.wakesEachPod === true) apart = true
+      else {
+        const [first] = group.pods
+        if (first !== undefined && this.#asks(constraint, first.pod, event)) {
+          for (const entry of group.pods) this.#wakeUp(entry, event.kind)
+          return
+        }
+      }
+    }
+    if (!apart) return
+    for (const entry of group.pods)
+      if (this.#couldHelp(group.rejectedBy, entry.pod, event)) this.#wakeUp(entry, event.kind)
+  }
+
+  #wakeUp(entry: QueuedPod, event: string): void {
+    this.#leave(entry)
+    this.#ready(entry, event)
+  }
+
+  #couldHelp(rejectedBy: number, pod: Pod, event: ClusterEvent): boolean {
+    return this.#options.constraints.some(
+      (constraint, bit) =>
+        (rejectedBy & (1 << bit)) !== 0 &&
+        constraint.wakesOn.includes(event.kind) &&
+        this.#asks(constraint, pod, event),
+    )
+  }
+
+  /** A rule that fails to answer must not lose a pod: it is tried once too often instead. */
+  #asks(constraint: Constraint, pod: Pod, event: ClusterEvent): boolean {
+    try {
+      return constraint.couldHelp(pod, event, this.#options.cluster)
+    } catch {
+      return true
+    }
+  }
+
+  /** The kind of an event since the pod was popped that could help it. */
+  #keptEvent(entry: QueuedPod): ClusterEventKind | undefined {
+    for (let at = entry.eventsFrom - this.#firstEvent; at < this.#events.length; at++) {
+      // at < length
+      const event = this.#events[at]!
+      const ofAnother = event.kind.startsWith('Self') && 'pod' in event && event.pod.uid !== entry.pod.uid
+      if (!ofAnother && this.#couldHelp(entry.rejectedBy, entry.pod, event)) return event.kind
+    }
+    return undefined
+  }
+
+  #armBackoff(): void {
+    if (this.#backoffTimer !== undefined || this.#stopped) return
+    const delayMs = BACKOFF_WINDOW_MS - (this.#nowMs() % BACKOFF_WINDOW_MS)
+    this.#backoffTimer = this.#options.clock.after(delayMs, () => {
+      this.#backoffTimer = undefined
+      this.#flushBackoff()
+    })
+  }
+
+  #flushBackoff(): void {
+    const nowMs = this.#nowMs()
+    let left = 0
+    for (const lane of this.#lanes.values()) {
+      for (const heap of [lane.backoff, lane.errorBackoff]) {
+        for (let { head } = heap; head !== undefined && head.readyAtMs <= nowMs; { head } = heap) {
+          heap.remove(head)
+          this.#activate(head, 'BackoffComplete')
+        }
+        left += heap.size
+      }
+    }
+    if (left > 0) this.#armBackoff()
+  }
+
+  #armFlush(): void {
+    if (this.#flushTimer !== undefined || this.#stopped) return
+    const delayMs = FLUSH_UNSCHEDULABLE_MS - ((this.#nowMs() - this.#startMs) % FLUSH_UNSCHEDULABLE_MS)
+    this.#flushTimer = this.#options.clock.after(delayMs, () => {
+      this.#flushTimer = undefined
+      this.#flushUnschedulable()
+    })
+  }
+
+  #flushUnschedulable(): void {
+    const nowMs = this.#nowMs()
+    for (const entry of this.#unschedulable)
+      if (entry.fault === '' && nowMs - entry.queuedAtMs > MAX_IN_UNSCHEDULABLE_MS)
+        this.#wakeUp(entry, 'UnschedulableTimeout')
+    if (this.#unschedulable.size > 0) this.#armFlush()
+  }
+}
+
+/** Queue time at which a pod may be tried again: the next whole second after its back-off. */
+const backoffEndMs = (entry: QueuedPod): number => {
+  const count = entry.consecutiveErrors > 0 ? entry.consecutiveErrors : entry.rejections
+  if (count === 0) return 0
+  const backoffMs = Math.min(INITIAL_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS)
+  return (Math.floor((entry.queuedAtMs + backoffMs) / BACKOFF_WINDOW_MS) + 1) * BACKOFF_WINDOW_MS
+}
+
+/** What a change of a waiting pod means for itself. */
+const selfEvents = (before: Pod, pod: Pod): ClusterEvent[] => {
+  const events: ClusterEvent[] = []
+  const { shape } = pod
+  if (before.shape !== shape) {
+    if (before.shape.schedulingGates.length > 0 && shape.schedulingGates.length === 0)
+      events.push({ kind: 'SelfGates', before, pod })
+    if (JSON.stringify(before.shape.tolerations) !== JSON.stringify(shape.tolerations))
+      events.push({ kind: 'SelfToleration', before, pod })
+    if (asksLess(before.shape, shape)) events.push({ kind: 'SelfScaleDown', before, pod })
+  }
+  if (before.labels !== pod.labels && JSON.stringify(before.labels) !== JSON.stringify(pod.labels))
+    events.push({ kind: 'SelfLabel', before, pod })
+  return events
+}
+
+const asksLess = (before: PodShape, after: PodShape): boolean =>
+  before.request.indexes.some((resource, i) => {
+    const at = after.request.indexes.indexOf(resource)
+    return (at < 0 ? 0 : (after.request.amounts[at] ?? 0)) < (before.request.amounts[i] ?? 0)
+  })
