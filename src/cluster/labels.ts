@@ -1,4 +1,5 @@
 import { StowageError } from '../errors/catalogue.ts'
+import { HOSTNAME_LABEL } from './node.ts'
 import type { LabelSelector, NodeSelectorTerm, SelectorRequirement } from './objects.ts'
 import type { Labels } from './pod.ts'
 
@@ -55,6 +56,10 @@ const fieldsMatch = (nodeName: string, fields: readonly SelectorRequirement[] | 
 /** Whether a term has nothing to say; such a term matches no node. */
 export const isEmptyTerm = (term: NodeSelectorTerm): boolean =>
   (term.matchExpressions ?? []).length === 0 && (term.matchFields ?? []).length === 0
+
+/** Whether only the node itself can say if a term holds: the hostname label and fields are no part of a node class. */
+export const termNeedsNode = (term: NodeSelectorTerm): boolean =>
+  (term.matchFields ?? []).length > 0 || (term.matchExpressions ?? []).some(({ key }) => key === HOSTNAME_LABEL)
 
 /** One term of a node affinity: all of its expressions and fields hold. An empty term matches nothing. */
 export const nodeTermMatches = (term: NodeSelectorTerm, labels: Labels, nodeName: string): boolean =>

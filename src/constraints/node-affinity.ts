@@ -1,4 +1,4 @@
-import { labelOf, nodeSelectorMatches, nodeTermMatches } from '../cluster/labels.ts'
+import { labelOf, nodeSelectorMatches, nodeTermMatches, termNeedsNode } from '../cluster/labels.ts'
 import { HOSTNAME_LABEL, type Node, type NodeClass, type NodeIndex } from '../cluster/node.ts'
 import type { NodeSelectorTerm, PodShape } from '../cluster/pod.ts'
 import { ClassCheck, type ClassVerdict } from './class-check.ts'
@@ -19,10 +19,6 @@ export const REASON_LEFT_OUT = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 /** The whole message where a pod's terms name nodes that exclude each other; kube-scheduler ends it so. */
 export const CONFLICTING_NAMES = 'pod affinity terms conflict. not found'
 
-/** Whether only the node itself can say if a term holds: the hostname label and fields are no part of a class. */
-const looksAtTheNode = (term: NodeSelectorTerm): boolean =>
-  (term.matchFields ?? []).length > 0 || (term.matchExpressions ?? []).some(({ key }) => key === HOSTNAME_LABEL)
-
 const ofNode = ({ nodeSelector, requiredTerms }: PodShape, { labels, name }: Node): boolean =>
   nodeSelectorMatches(nodeSelector, labels) &&
   (requiredTerms === undefined || requiredTerms.some((term) => nodeTermMatches(term, labels, name)))
@@ -34,8 +30,8 @@ const ofClass = ({ nodeSelector, requiredTerms }: PodShape, { labels }: NodeClas
     else if (labelOf(labels, key) !== nodeSelector[key]) return 'refuses'
   }
   if (requiredTerms !== undefined) {
-    const decided = requiredTerms.some((term) => !looksAtTheNode(term) && nodeTermMatches(term, labels, ''))
-    if (!decided && !requiredTerms.some(looksAtTheNode)) return 'refuses'
+    const decided = requiredTerms.some((term) => !termNeedsNode(term) && nodeTermMatches(term, labels, ''))
+    if (!decided && !requiredTerms.some(termNeedsNode)) return 'refuses'
     if (!decided) depends = true
   }
   return depends ? 'depends' : 'allows'

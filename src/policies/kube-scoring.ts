@@ -1,0 +1,245 @@
+import { nodeTermMatches, termNeedsNode } from '../cluster/labels.ts'
+import type { Node, NodeIndex } from '../cluster/node.ts'
+import type { Pod, PodShape } from '../cluster/pod.ts'
+import { amountOf, CPU, MEMORY } from '../cluster/resources.ts'
+import { isTolerated } from '../cluster/tolerations.ts'
+import type { ClusterView } from '../cluster/view.ts'
+import { ClassValues } from './class-values.ts'
+import {
+  balancedAllocation,
+  IMAGE_MIN_BYTES,
+  imageLocality,
+  imageWorth,
+  MAX_NODE_SCORE,
+  normalized,
+  resourceScore,
+} from './kube-scores.ts'
+import { type NodeMemo, NodeMemos } from './node-memos.ts'
+import type { Candidates, Policy, RankContext, Ranking, ScoreTerm } from './policy.ts'
+import { ReusedRanking, ReusedTerm } from './reused.ts'
+
+/** Weights of kube-scheduler's default profile. */
+export const WEIGHTS = {
+  TaintToleration: 3,
+  NodeAffinity: 2,
+  NodeResourcesFit: 1,
+  NodeResourcesBalancedAllocation: 1,
+  ImageLocality: 1,
+} as const
+
+const noColumn = new Float64Array(0)
+
+/** Images of a pod that a memo has a bit for. */
+const IMAGE_BITS = 32
+
+/**
+ * kube-scheduler's scores as one policy: the addends under the names of its plugins, in their order and with its weights.
+ * Among equals the scheduler takes the first candidate (kube-scheduler one that follows from its heap's order).
+ */
+export class KubeScoring implements Policy {
+  readonly name: string
+  readonly version = '1.37'
+  readonly #scoreOf: (requested: number, capacity: number) => number
+  readonly #memos = new NodeMemos()
+  readonly #untolerated = new ClassValues(
+    ({ tolerations }, { taints }) =>
+      taints.filter((taint) => taint.effect === 'PreferNoSchedule' && !isTolerated(tolerations, taint)).length,
+  )
+  readonly #preference = new ClassValues(({ preferredTerms }, { labels }) => {
+    let sum = 0
+    for (const { weight, preference } of preferredTerms)
+      if (!termNeedsNode(preference) && nodeTermMatches(preference, labels, '')) sum += weight
+    return sum
+  })
+  readonly #taints = new ReusedTerm('TaintToleration', WEIGHTS.TaintToleration)
+  readonly #affinity = new ReusedTerm('NodeAffinity', WEIGHTS.NodeAffinity)
+  readonly #fit = new ReusedTerm('NodeResourcesFit', WEIGHTS.NodeResourcesFit)
+  readonly #balance = new ReusedTerm('NodeResourcesBalancedAllocation', WEIGHTS.NodeResourcesBalancedAllocation)
+  readonly #images = new ReusedTerm('ImageLocality', WEIGHTS.ImageLocality)
+  /** what each image of the pod counts where it is, at the current ranking */
+  #worth = new Float64Array(0)
+  // kube-scheduler leaves out the plugins that do not concern a pod: four combinations.
+  readonly #plain = this.#rankingOf(false, false)
+  readonly #balanced = this.#rankingOf(false, true)
+  readonly #affine = this.#rankingOf(true, false)
+  readonly #affineBalanced = this.#rankingOf(true, true)
+
+  /** @param scoreOf how NodeResourcesFit judges one resource: `leastAllocatedOf` or `mostAllocatedOf` */
+  constructor(name: string, scoreOf: (requested: number, capacity: number) => number) {
+    this.name = name
+    this.#scoreOf = scoreOf
+  }
+
+  #rankingOf(affinity: boolean, balance: boolean): ReusedRanking {
+    const terms: ScoreTerm[] = [this.#taints]
+    if (affinity) terms.push(this.#affinity)
+    terms.push(this.#fit)
+    if (balance) terms.push(this.#balance)
+    terms.push(this.#images)
+    return new ReusedRanking(terms)
+  }
+
+  rank({ shape }: Pod, { nodes, count }: Candidates, { cluster }: RankContext): Ranking {
+    const asksForRoom = amountOf(shape.request, CPU) > 0 || amountOf(shape.request, MEMORY) > 0
+    const hasPreference = shape.preferredTerms.length > 0
+    const reused = hasPreference
+      ? asksForRoom
+        ? this.#affineBalanced
+        : this.#affine
+      : asksForRoom
+        ? this.#balanced
+        : this.#plain
+    const scores = reused.room(count)
+    this.#scoreRoom(shape, nodes, count, cluster, asksForRoom, scores)
+    this.#scoreTaints(shape, nodes, count, cluster, scores)
+    if (hasPreference) this.#scoreAffinity(shape, nodes, count, cluster, scores)
+    this.#scoreImages(shape, nodes, count, cluster, scores)
+    return reused.ranking
+  }
+
+  /** What depends on the node alone, out of the memo; sets the scores, to which the others add. */
+  #scoreRoom(
+    shape: PodShape,
+    nodes: Int32Array,
+    count: number,
+    cluster: ClusterView,
+    asksForRoom: boolean,
+    scores: Float64Array,
+  ): void {
+    const memo = this.#memos.for(shape, cluster)
+    const { generation: known, fit, balance } = memo
+    const { generation } = cluster
+    const fitValues = this.#fit.room(count)
+    const balanceValues = this.#balance.room(count)
+    for (let i = 0; i < count; i++) {
+      // i < count <= nodes.length; nodes in use lie within each column
+      const node = nodes[i]!
+      if (known[node] !== generation[node]) this.#workOut(memo, node, shape, cluster)
+      const fitScore = fit[node]!
+      fitValues[i] = fitScore
+      if (asksForRoom) {
+        const balanceScore = balance[node]!
+        balanceValues[i] = balanceScore
+        scores[i] = fitScore + balanceScore
+      } else scores[i] = fitScore
+    }
+  }
+
+  #workOut(memo: NodeMemo, node: NodeIndex, shape: PodShape, cluster: ClusterView): void {
+    const cpuCapacity = (cluster.allocatable[CPU] ?? noColumn)[node] ?? 0
+    const memoryCapacity = (cluster.allocatable[MEMORY] ?? noColumn)[node] ?? 0
+    memo.fit[node] = resourceScore(
+      this.#scoreOf,
+      (cluster.scoringCpuMilli[node] ?? 0) + shape.scoringCpuMilli,
+      cpuCapacity,
+      (cluster.scoringMemoryBytes[node] ?? 0) + shape.scoringMemoryBytes,
+      memoryCapacity,
+    )
+    memo.balance[node] = balancedAllocation(
+      (cluster.requested[CPU] ?? noColumn)[node] ?? 0,
+      amountOf(shape.request, CPU),
+      cpuCapacity,
+      (cluster.requested[MEMORY] ?? noColumn)[node] ?? 0,
+      amountOf(shape.request, MEMORY),
+      memoryCapacity,
+    )
+    memo.images[node] = imagesOn(cluster.node(node), shape.images)
+    memo.generation[node] = cluster.generation[node] ?? 0
+  }
+
+  /** The fewer PreferNoSchedule taints the pod does not tolerate, the better. */
+  #scoreTaints(shape: PodShape, nodes: Int32Array, count: number, cluster: ClusterView, scores: Float64Array): void {
+    const { values: untolerated, allZero } = this.#untolerated.for(shape, cluster)
+    const values = this.#taints.room(count)
+    const { classOf } = cluster
+    let max = 0
+    if (!allZero)
+      for (let i = 0; i < count; i++) {
+        // i < count; every class is known to ClassValues
+        const taints = untolerated[classOf[nodes[i]!]!]!
+        values[i] = taints
+        if (taints > max) max = taints
+      }
+    if (max === 0) {
+      values.fill(MAX_NODE_SCORE, 0, count)
+      for (let i = 0; i < count; i++) scores[i]! += WEIGHTS.TaintToleration * MAX_NODE_SCORE
+      return
+    }
+    for (let i = 0; i < count; i++) {
+      const score = MAX_NODE_SCORE - normalized(values[i]!, max)
+      values[i] = score
+      scores[i]! += WEIGHTS.TaintToleration * score
+    }
+  }
+
+  /** The more weight of preferred terms matches, the better. */
+  #scoreAffinity(shape: PodShape, nodes: Int32Array, count: number, cluster: ClusterView, scores: Float64Array): void {
+    const { values: byClass } = this.#preference.for(shape, cluster)
+    const ofNodes = shape.preferredTerms.filter(({ preference }) => termNeedsNode(preference))
+    const values = this.#affinity.room(count)
+    const { classOf } = cluster
+    let max = 0
+    for (let i = 0; i < count; i++) {
+      // i < count; every class is known to ClassValues
+      const node = nodes[i]!
+      let sum = byClass[classOf[node]!]!
+      if (ofNodes.length > 0) {
+        const { labels, name } = cluster.node(node)
+        for (const { weight, preference } of ofNodes) if (nodeTermMatches(preference, labels, name)) sum += weight
+      }
+      values[i] = sum
+      if (sum > max) max = sum
+    }
+    for (let i = 0; i < count; i++) {
+      const score = max === 0 ? 0 : normalized(values[i]!, max)
+      values[i] = score
+      scores[i]! += WEIGHTS.NodeAffinity * score
+    }
+  }
+
+  /** Nodes that have the pod's images already are better; comes after `#scoreRoom`, which keeps the memo. */
+  #scoreImages(shape: PodShape, nodes: Int32Array, count: number, cluster: ClusterView, scores: Float64Array): void {
+    const { images } = shape
+    const values = this.#images.room(count)
+    if (this.#worth.length < images.length) this.#worth = new Float64Array(images.length)
+    let atMost = 0
+    for (let at = 0; at < images.length; at++) {
+      const image = images[at] ?? ''
+      const worth = imageWorth(cluster.imageBytes(image), cluster.nodesWithImage(image), cluster.nodeCount)
+      this.#worth[at] = worth
+      atMost += worth
+    }
+    if (atMost <= IMAGE_MIN_BYTES) {
+      values.fill(0, 0, count)
+      return
+    }
+    const memo = this.#memos.for(shape, cluster)
+    let lastMask = 0
+    let lastScore = 0
+    for (let i = 0; i < count; i++) {
+      // i < count; nodes in use lie within the memo
+      const node = nodes[i]!
+      if (images.length > IMAGE_BITS) lastScore = this.#scoreOfImages(images, cluster.node(node))
+      else if (memo.images[node] !== lastMask) {
+        lastMask = memo.images[node]!
+        lastScore = this.#scoreOfImages(images, cluster.node(node))
+      }
+      values[i] = lastScore
+      scores[i]! += WEIGHTS.ImageLocality * lastScore
+    }
+  }
+
+  #scoreOfImages(images: readonly string[], { imageBytes }: Node): number {
+    let sum = 0
+    for (let at = 0; at < images.length; at++) if (imageBytes.has(images[at] ?? '')) sum += this.#worth[at] ?? 0
+    return imageLocality(sum, images.length)
+  }
+}
+
+/** Bit i: the node has image number i. */
+const imagesOn = ({ imageBytes }: Node, images: readonly string[]): number => {
+  let mask = 0
+  if (imageBytes.size > 0)
+    for (let i = 0; i < images.length && i < IMAGE_BITS; i++) if (imageBytes.has(images[i] ?? '')) mask |= 1 << i
+  return mask
+}
