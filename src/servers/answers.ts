@@ -1,4 +1,5 @@
 import { Immutable, Type, type Static, type TSchema } from 'typebox'
+import type { Explanation as Told } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
 
 /** Shapes of all answers: what the routes promise in /openapi.json, and what the compiler holds them to. */
@@ -158,6 +159,12 @@ const Room = Type.Object(
   closed,
 )
 
+const NearestMiss = Type.Object(
+  { node: Type.String(), lacks: amounts('by resource'), reasons: listOf(Type.String()) },
+  closed,
+)
+const rankingSource = Type.Enum(['model', 'cache', 'heuristic', 'fallback', 'none'])
+
 export const Decision = Type.Object(
   {
     id: Type.Integer(),
@@ -175,7 +182,7 @@ export const Decision = Type.Object(
     node: Type.String({ description: 'empty unless reserved, bound or failed at binding' }),
     policy: Type.String(),
     policyVersion: Type.String(),
-    source: Type.Enum(['model', 'cache', 'heuristic', 'fallback', 'none']),
+    source: rankingSource,
     usage: Type.Enum(['metrics.k8s.io', 'requests', '']),
     confidence: Type.Optional(Type.Number()),
     reason: Type.Optional(Type.String({ description: "the policy's own words, or why the fallback stepped in" })),
@@ -198,9 +205,7 @@ export const Decision = Type.Object(
         closed,
       ),
     ),
-    nearestMiss: Type.Optional(
-      Type.Object({ node: Type.String(), lacks: amounts('by resource'), reasons: listOf(Type.String()) }, closed),
-    ),
+    nearestMiss: Type.Optional(NearestMiss),
     wakesOn: listOf(Type.String()),
     message: Type.String(),
     queueMs: Type.Number(),
@@ -210,10 +215,6 @@ export const Decision = Type.Object(
   closed,
 )
 
-type Assert<T extends true> = T
-/** The schema and the record of src/decisions say the same, or this does not compile. */
-export type DecisionSchemaIsTrue = Assert<DecisionRecord extends Static<typeof Decision> ? true : false>
-
 export const Decisions = Type.Object(
   { decisions: listOf(Decision), next: Type.Optional(Type.String({ description: 'cursor of the next page' })) },
   closed,
@@ -221,20 +222,79 @@ export const Decisions = Type.Object(
 
 export const History = Type.Object({ decisions: listOf(Decision) }, closed)
 
+const Change = Type.Object(
+  {
+    node: Type.String(),
+    resource: Type.String(),
+    amount: Type.Number(),
+    unit: Type.Enum(['millicores', 'bytes', 'count']),
+    direction: Type.Enum(['freed', 'taken']),
+  },
+  closed,
+)
+const alternative = {
+  node: Type.String(),
+  behindBy: Type.Number({ description: 'points behind the node that was chosen' }),
+  change: nullable(Change),
+  sentence: Type.String(),
+}
+
 export const Explanation = Type.Object(
   {
     pod: Type.String({ description: 'namespace/name' }),
-    outcome: Outcome,
-    node: Type.String(),
+    uid: Type.String(),
+    outcome: Type.Enum(['bound', 'waiting', 'gated', 'deleted']),
+    stage: Type.Enum(outcomes, { description: 'how far the last attempt came' }),
+    node: nullable(Type.String()),
     policy: Type.String(),
-    source: Type.String(),
+    policyVersion: Type.String(),
+    source: rankingSource,
+    usage: nullable(Type.Enum(['metrics.k8s.io', 'requests'])),
+    confidence: nullable(Type.Number()),
+    reason: nullable(Type.String({ description: "the policy's own words, or why the fallback stepped in" })),
+    schedulerName: Type.String(),
+    attempt: Type.Integer(),
+    priority: Type.Integer(),
+    request: amounts('by resource: millicores, bytes, or its own unit'),
+    decidedAt: Type.String({ description: 'ISO 8601' }),
+    nodes: wholeNumber(),
     feasible: wholeNumber(),
-    refused: listOf(Type.Object({ reason: Type.String(), nodes: wholeNumber() })),
+    refused: listOf(Type.Object({ reason: Type.String(), nodes: wholeNumber(), constraint: Type.String() }, closed)),
     candidates: listOf(
-      Type.Object({ node: Type.String(), score: Type.Number(), terms: Type.Record(Type.String(), Type.Number()) }),
+      Type.Object(
+        { node: Type.String(), score: Type.Number(), terms: amounts('weighted addends of the score') },
+        closed,
+      ),
     ),
-    counterfactual: Type.Unknown({ description: 'what would have to change for another node to win' }),
-    wakesOn: listOf(Type.String()),
+    counterfactual: nullable(
+      Type.Object(
+        { ...alternative, changes: listOf(Change), others: listOf(Type.Object(alternative, closed)) },
+        { ...closed, description: 'what would have to change for another node to win, or for the pod to fit' },
+      ),
+    ),
+    nearestMiss: nullable(NearestMiss),
+    wakesOn: listOf(Type.String({ description: 'kind of cluster event that could let it in' })),
+    message: Type.String(),
+    latencies: Type.Object({ queueMs: Type.Number(), cycleMs: Type.Number(), bindMs: nullable(Type.Number()) }, closed),
+    attempts: listOf(
+      Type.Object(
+        {
+          attempt: Type.Integer(),
+          decidedAt: Type.String(),
+          outcome: Outcome,
+          node: nullable(Type.String()),
+          message: Type.String(),
+        },
+        closed,
+      ),
+    ),
   },
-  { description: 'as `stowage explain --json`; further properties may follow' },
+  closed,
 )
+
+type Assert<T extends true> = T
+/** The schemas say what the types of src/decisions say, or this does not compile. */
+export type SchemasAreTrue = [
+  Assert<DecisionRecord extends Static<typeof Decision> ? true : false>,
+  Assert<Told extends Static<typeof Explanation> ? true : false>,
+]

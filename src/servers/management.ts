@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
+import { render } from '../decisions/explanation.ts'
 import type { DecisionFilter } from '../decisions/store.ts'
 import { StowageError } from '../errors/catalogue.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -120,7 +121,7 @@ export const managementServer = async (options: ManagementOptions): Promise<Fast
     (_request, reply) => {
       const healthy = view.healthy()
       reply.code(healthy ? 200 : 503)
-      return { status: healthy ? 'healthy' : 'unhealthy' }
+      return { status: healthy ? ('healthy' as const) : ('unhealthy' as const) }
     },
   )
   app.get(
@@ -300,11 +301,11 @@ export const managementServer = async (options: ManagementOptions): Promise<Fast
     },
     (request, reply) => {
       const { namespace, name } = request.params
-      const explained = view.decisions.explain(namespace, name)
-      if (explained === undefined) throw unknownPod(namespace, name)
-      if (request.query.format === 'json') return explained.json
+      const explanation = view.decisions.explain(namespace, name)
+      if (explanation === undefined) throw unknownPod(namespace, name)
+      if (request.query.format === 'json') return explanation
       reply.type(PLAIN)
-      return explained.text
+      return `${render(explanation).join('\n')}\n`
     },
   )
   app.get(

@@ -1,7 +1,6 @@
-import type { DecisionFilter, DecisionPage, PodReference } from '../decisions/store.ts'
+import type { Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
-import type { Static } from 'typebox'
-import type { Explanation } from './answers.ts'
+import type { DecisionFilter, DecisionPage, PodReference } from '../decisions/store.ts'
 
 /** Pods waiting, by queue. */
 export interface QueueCounts {
@@ -102,13 +101,6 @@ export interface WaitingPod {
   readonly reason: string
 }
 
-/** Why a pod is where it is: for programs and in sentences. */
-export interface ExplainedPod {
-  /** the answer of `stowage explain --json` */
-  readonly json: Static<typeof Explanation>
-  readonly text: string
-}
-
 /** The kept decisions. */
 export interface DecisionsView {
   /** @throws StowageError BAD_REQUEST for a cursor that is none, STORE_UNUSABLE */
@@ -116,7 +108,7 @@ export interface DecisionsView {
   /** newest first */
   history(pod: PodReference, limit: number): readonly DecisionRecord[]
   /** undefined: no decision about that pod is kept and it does not wait either */
-  explain(namespace: string, name: string): ExplainedPod | undefined
+  explain(namespace: string, name: string): Explanation | undefined
 }
 
 /** What the servers ask of a running system. Every answer is made at once from memory or from the decision store. */
