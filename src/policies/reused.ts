@@ -1,34 +1,52 @@
 import type { Ranking, ScoreTerm } from './policy.ts'
 
-/** A term whose values are written anew at each ranking into the same room, which grows with the number of candidates. */
+/** Doubles of the length asked for last, in memory that is used again and grows with the largest. */
+class ReusedDoubles {
+  #memory = new Float64Array(0)
+  view = this.#memory
+
+  /** What stands there is left over from before. */
+  room(count: number): Float64Array {
+    if (this.view.length === count) return this.view
+    if (this.#memory.length < count) this.#memory = new Float64Array(count * 2)
+    this.view = this.#memory.subarray(0, count)
+    return this.view
+  }
+}
+
+/** A term whose values are written anew at each ranking. */
 export class ReusedTerm implements ScoreTerm {
   readonly name: string
   readonly weight: number
-  values = new Float64Array(0)
+  readonly #values = new ReusedDoubles()
 
   constructor(name: string, weight: number) {
     this.name = name
     this.weight = weight
   }
 
-  /** Room for `count` values; what stands there is left over from before. */
+  get values(): Float64Array {
+    return this.#values.view
+  }
+
+  /** Room for one value a candidate. */
   room(count: number): Float64Array {
-    if (this.values.length < count) this.values = new Float64Array(count * 2)
-    return this.values
+    return this.#values.room(count)
   }
 }
 
-/** A ranking that is filled anew each time; `scores` and the terms' values may be longer than there are candidates. */
+/** A ranking that is filled anew each time. */
 export class ReusedRanking {
   readonly ranking: { -readonly [Key in keyof Ranking]: Ranking[Key] }
+  readonly #scores = new ReusedDoubles()
 
   constructor(terms: readonly ScoreTerm[]) {
-    this.ranking = { scores: new Float64Array(0), terms, source: 'heuristic' }
+    this.ranking = { scores: this.#scores.view, terms, source: 'heuristic' }
   }
 
-  /** Room for the scores of `count` candidates. */
+  /** Room for one score a candidate. */
   room(count: number): Float64Array {
-    if (this.ranking.scores.length < count) this.ranking.scores = new Float64Array(count * 2)
+    this.ranking.scores = this.#scores.room(count)
     return this.ranking.scores
   }
 }
