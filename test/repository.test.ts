@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+
+const root = join(import.meta.dirname, '..')
+const read = (path: string): string => readFileSync(join(root, path), 'utf8')
+const json = (path: string): unknown => JSON.parse(read(path))
+
+/** What git tracks; a tarball without git has nothing to check. */
+const tracked = (): string[] => {
+  try {
+    return execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+      .split('\0')
+      .filter((path) => path !== '' && statSync(join(root, path), { throwIfNoEntry: false })?.isFile() === true)
+  } catch {
+    return []
+  }
+}
+
+describe('the repository', () => {
+  test('no tracked file names a folder of the machine it was written on', () => {
+    // Put together from parts, or this file would be a finding.
+    const paths = new RegExp(`(^|[\\s'"\`(=:])/(${['work', 'root', 'home'].join('|')})/`, 'm')
+    assert.deepEqual(
+      tracked().filter((path) => paths.test(read(path))),
+      [],
+    )
+  })
+
+  test('no tracked file sends npm to a registry of its own, and the lockfile leaves the choice to the user', () => {
+    const hosts = /registry\.[a-z0-9-]+\.[a-z]+|^registry\s*=|[:]_authToken/m
+    assert.deepEqual(
+      tracked().filter((path) => hosts.test(read(path))),
+      [],
+    )
+    const { packages } = json('package-lock.json') as {
+      packages: Record<string, { resolved?: string; integrity?: string }>
+    }
+    const entries = Object.entries(packages).filter(([path]) => path !== '')
+    assert.deepEqual(
+      entries.filter(([, entry]) => entry.resolved !== undefined),
+      [],
+    )
+    assert.deepEqual(
+      entries.filter(([, entry]) => entry.integrity === undefined).map(([path]) => path),
+      [],
+    )
+  })
+
+  test('everybody gets the same packages: package.json names exact versions', () => {
+    const { dependencies, devDependencies, optionalDependencies } = json('package.json') as Record<
+      string,
+      Record<string, string>
+    >
+    const versions = Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies })
+    assert.ok(versions.length > 0)
+    assert.deepEqual(
+      versions.filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version)),
+      [],
+    )
+  })
+})
