@@ -281,7 +281,7 @@ export class Scheduler {
         attempts: entry.attempts,
         sinceMs: entry.seenAtMs,
         reason: entry.reason,
-        rejectedBy: rejecting.map(({ name }) => name),
+        rejectedBy: [...new Set(rejecting.map(({ name }) => name))],
         wakesOn: entry.place === 'gated' ? ['SelfGates'] : [...new Set(rejecting.flatMap(({ wakesOn }) => wakesOn))],
       }
     }
