@@ -103,6 +103,9 @@ const pods = (sign: 1 | -1): Lever => ({
 /** Simplest to say first: among equals the first is told. */
 const LEVERS: readonly Lever[] = [cpu(-1), memory(-1), pods(-1), cpu(1), memory(1), pods(1)]
 
+/** A change that is harder to say has to be so much smaller to be told instead. */
+const CLEARLY_SMALLER = 0.9
+
 /** Probes before bisecting: finds changes that help only up to a point (balance), and costs little where none helps. */
 const PROBES = 8
 
@@ -199,7 +202,7 @@ const alternative = (
       if (least === undefined) continue
       const amount = least * lever.stepAmount
       const found = lever.share(room, amount)
-      if (simplest !== undefined && simplest.share <= found) continue
+      if (simplest !== undefined && simplest.share * CLEARLY_SMALLER <= found) continue
       const { resource, unit, direction } = lever
       simplest = { change: { node, resource, amount, unit, direction }, share: found }
     }
@@ -253,9 +256,9 @@ const nearest = (record: DecisionRecord): Counterfactual | null => {
  * @param rank the policy of the record, applied to rooms; absent where it does not go by room, or is not at hand
  */
 export const counterfactual = (record: DecisionRecord, rank?: RankRooms): Counterfactual | null => {
+  if (record.outcome === 'waiting') return nearest(record)
   const best = chosen(record)
-  if (record.outcome === 'gated') return null
-  if (best === undefined || record.outcome === 'waiting') return nearest(record)
+  if (best === undefined) return null
   const [second, ...others] = record.candidates.map((_, at) => at).filter((at) => record.candidates[at] !== best)
   if (second === undefined) return null
   const runnerUp = alternative(record, second, rank, true)

@@ -280,8 +280,7 @@ const waits = (explanation: Explanation): string[] => {
     lines.push(
       `${feasible === 0 ? 'None' : numberText(feasible)} of ${nodesText(nodes)} can take it. ${refusedText(explanation)}.`,
     )
-  } else if (nodes === 0) lines.push('The cluster has no nodes.')
-  else if (message !== '') lines.push(`The scheduler says: ${message}`)
+  } else if (message !== '') lines.push(`The scheduler says: ${message}`)
   const lacks = Object.entries(nearestMiss?.lacks ?? {}).filter(([, amount]) => amount > 0)
   if (nearestMiss !== null && lacks.length > 0) {
     lines.push(
@@ -298,6 +297,8 @@ const waits = (explanation: Explanation): string[] => {
 }
 
 const timing = ({ attempt, decidedAt, latencies }: Explanation): string => {
+  // no cycle: the pod was turned away at the door
+  if (latencies.cycleMs < 0) return `So it stood at ${decidedAt}.`
   const bind = latencies.bindMs === null ? '' : `, bound in ${msText(latencies.bindMs)}`
   const waited = `after ${msText(latencies.queueMs)} in the queue`
   return `Attempt ${numberText(attempt)} at ${decidedAt}, ${waited}; decided in ${msText(latencies.cycleMs)}${bind}.`
@@ -308,9 +309,9 @@ const also = (message: string, [before, after]: readonly [string, string]): stri
 
 const opening = ({ pod, stage, node, message }: Explanation): string => {
   const openings = {
-    bound: `${pod} runs on ${node}.`,
+    bound: node === null ? `${pod} is bound${also(message, [': ', ''])}.` : `${pod} was placed on ${node}.`,
     reserved: `${pod} is on its way to ${node}: the API server has not confirmed it yet.`,
-    failed: `${pod} waits: it was meant for ${node}, but could not be bound${also(message, [': ', ''])}.`,
+    failed: `${pod} was meant for ${node}, but could not be bound${also(message, [': ', ''])}.`,
     waiting: `${pod} waits.`,
     gated: `${pod} is held back by its scheduling gates${also(message, [' (', ')'])}. It is considered once all are removed.`,
     deleted: `${pod} was deleted ${node === null ? 'before it was placed' : `after ${node} had been chosen for it`}.`,
@@ -320,9 +321,10 @@ const opening = ({ pod, stage, node, message }: Explanation): string => {
 
 /** The explanation as a person would tell it: a few plain sentences, a line each. */
 export const render = (explanation: Explanation): string[] => {
-  const { stage } = explanation
+  const { stage, node } = explanation
   const lines = [opening(explanation)]
-  if (stage === 'bound' || stage === 'reserved' || stage === 'failed') lines.push(...choice(explanation))
   if (stage === 'waiting') lines.push(...waits(explanation))
+  // a pod that somebody else bound, or that was never tried, has no choice to tell of
+  else if (node !== null && stage !== 'deleted') lines.push(...choice(explanation))
   return [...lines, timing(explanation)]
 }

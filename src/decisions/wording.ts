@@ -9,8 +9,8 @@ const MAX_TEXT = 300
  */
 export const plain = (text: string, maxLength = MAX_TEXT): string => {
   const seen = stripVTControlCharacters(text.slice(0, maxLength * 8))
-    .replace(/[\s\p{Zl}\p{Zp}\p{Cc}]+/gu, ' ')
     .replace(/[\p{Cf}\p{Cs}\p{Co}\p{Default_Ignorable_Code_Point}]/gu, '')
+    .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim()
   const letters = Array.from(seen)
   return letters.length <= maxLength ? seen : `${letters.slice(0, maxLength - 1).join('')}…`
