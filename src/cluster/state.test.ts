@@ -191,6 +191,7 @@ describe('the cluster state', () => {
           assert.equal(state.portsOn(index).length, there.length)
         }
         assert.equal(state.placedPods, where.size)
+        assert.equal(state.assumedPods, [...where.values()].filter(({ assumed }) => assumed).length)
       }),
       { seed: 4, numRuns: 300 },
     )

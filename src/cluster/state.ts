@@ -61,6 +61,7 @@ export class ClusterState implements ClusterView {
   readonly #classNumbers = new Map<string, number>()
   #staleClasses = 0
   readonly #placements = new Map<string, Placement>()
+  #assumed = 0
   /** pods bound to nodes that are not (or no longer) known, by node */
   readonly #homeless = new Map<string, Set<string>>()
   readonly #images = new Map<string, { bytes: number; nodes: number }>()
@@ -130,6 +131,11 @@ export class ClusterState implements ClusterView {
   /** Pods that count on some node, bound or assumed, and those bound to nodes that are not known. */
   get placedPods(): number {
     return this.#placements.size
+  }
+
+  /** Of the placed pods those that the API server has not shown bound yet. */
+  get assumedPods(): number {
+    return this.#assumed
   }
 
   /** Where a pod counts: its node's name, '' if nowhere. */
@@ -242,6 +248,7 @@ export class ClusterState implements ClusterView {
       return events
     }
     const before = placement.pod
+    if (placement.assumed) this.#assumed--
     placement.assumed = false
     placement.pod = pod
     const index = this.#indexes.get(pod.nodeName)
@@ -264,6 +271,7 @@ export class ClusterState implements ClusterView {
     const placement = this.#placements.get(uid)
     if (placement === undefined) return []
     this.#placements.delete(uid)
+    if (placement.assumed) this.#assumed--
     const index = this.#indexes.get(placement.nodeName)
     if (index === undefined) {
       const sheltered = this.#homeless.get(placement.nodeName)
@@ -352,6 +360,7 @@ export class ClusterState implements ClusterView {
 
   #place(pod: Pod, nodeName: string, assumed: boolean): void {
     this.#placements.set(pod.uid, { pod, nodeName, assumed })
+    if (assumed) this.#assumed++
     const index = this.#indexes.get(nodeName)
     if (index === undefined) this.#shelter(nodeName).add(pod.uid)
     else {

@@ -28,6 +28,8 @@ export interface UsagePollerOptions {
   readonly listener: UsageListener
   /** between two questions (METRICS_INTERVAL) */
   readonly intervalMs: number
+  /** A measurement older than this says nothing any more (METRICS_WINDOW). */
+  readonly staleMs: number
   readonly signal: AbortSignal
 }
 
@@ -39,14 +41,10 @@ interface NodeMetrics extends KubeObject {
 const PATH = '/apis/metrics.k8s.io/v1beta1/nodes'
 /** A cluster without a metrics server is asked so many times less often. */
 const ABSENT_FACTOR = 6
-/** metrics-server measures every 15 s by default; one that misses a few rounds still says something. */
-const STALE_AFTER_MS = 60_000
-const STALE_AFTER_INTERVALS = 6
 
 /** Asks metrics.k8s.io for the use of all nodes until the signal is aborted. Never rejects for what the server does. */
 export const pollUsage = async (options: UsagePollerOptions): Promise<void> => {
-  const { connection, clock, listener, intervalMs, signal } = options
-  const staleMs = Math.max(STALE_AFTER_MS, intervalMs * STALE_AFTER_INTERVALS)
+  const { connection, clock, listener, intervalMs, staleMs, signal } = options
   /** node -> the measurement told last, and when it came, by the own clock */
   const told = new Map<string, { timestamp: string; atMs: number }>()
   let absent = false

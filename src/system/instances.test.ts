@@ -13,7 +13,10 @@ const env = { XDG_STATE_HOME: home }
 describe('instances on this machine', () => {
   it('are found while they run and forgotten when they take their note back', () => {
     const withdraw = announceInstance({ pid: process.pid, apiUrl: 'http://127.0.0.1:1', startedAtMs: 1 }, env)
-    assert.deepEqual(runningInstances(env).map(({ apiUrl }) => apiUrl), ['http://127.0.0.1:1'])
+    assert.deepEqual(
+      runningInstances(env).map(({ apiUrl }) => apiUrl),
+      ['http://127.0.0.1:1'],
+    )
     withdraw()
     assert.deepEqual(runningInstances(env), [])
   })

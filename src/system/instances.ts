@@ -14,13 +14,17 @@ export interface Instance {
 export const stateFolder = (env: Readonly<Record<string, string | undefined>>): string =>
   join(env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'stowage')
 
-const instancesFolder = (env: Readonly<Record<string, string | undefined>>): string => join(stateFolder(env), 'instances')
+const instancesFolder = (env: Readonly<Record<string, string | undefined>>): string =>
+  join(stateFolder(env), 'instances')
 
 /**
  * Notes that this process serves the management API at a URL, so that `stowage explain` finds it without being told.
  * @returns how to take the note back; a folder that cannot be written is no reason not to run: then nothing is noted
  */
-export const announceInstance = (instance: Instance, env: Readonly<Record<string, string | undefined>>): (() => void) => {
+export const announceInstance = (
+  instance: Instance,
+  env: Readonly<Record<string, string | undefined>>,
+): (() => void) => {
   const path = join(instancesFolder(env), `${instance.pid}.json`)
   try {
     mkdirSync(instancesFolder(env), { recursive: true, mode: 0o700 })
