@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, LineCounter, parseDocument, type Node, type YAMLMap } from 'yaml'
+import { isMap, isScalar, LineCounter, parseDocument, visit, type Document, type Node, type YAMLMap } from 'yaml'
 import { StowageError } from '../errors/catalogue.ts'
 import { keysWithoutUse, sectionsNotYet } from './not-yet.ts'
 import { settingRows } from './schema.ts'
@@ -37,25 +37,6 @@ export const readYaml = (name: string, source: string): YamlSettings => {
   const unreadable = (line: number, what: string): void => {
     problems.push(new StowageError('CONFIG_UNREADABLE', { found: `${name} line ${line}: ${what}` }))
   }
-  if (Buffer.byteLength(source) > MAX_BYTES) {
-    unreadable(1, `the file has more than ${MAX_BYTES} bytes`)
-    return { values, problems }
-  }
-
-  let document: ReturnType<typeof parseDocument>
-  try {
-    document = parseDocument(source, { lineCounter: lines, prettyErrors: false, stringKeys: true })
-  } catch (cause) {
-    // nesting without end exhausts the parser's stack
-    if (!(cause instanceof RangeError)) throw cause
-    unreadable(1, 'the file is nested too deeply')
-    return { values, problems }
-  }
-  for (const fault of [...document.errors, ...document.warnings]) {
-    unreadable(lines.linePos(fault.pos[0]).line || 1, fault.message.split('\n')[0] ?? '')
-  }
-  if (problems.length > 0) return { values, problems }
-
   const unknown = (key: string, line: number): void => {
     const later = sectionsNotYet.get(key)
     if (later !== undefined) {
@@ -89,10 +70,7 @@ export const readYaml = (name: string, source: string): YamlSettings => {
     )
   }
 
-  const hasAlias = (node: unknown): boolean =>
-    isAlias(node) || (isMap(node) && node.items.some((pair) => hasAlias(pair.value)))
-
-  const readMap = (map: YAMLMap, above: string): void => {
+  const readMap = (document: Document, map: YAMLMap, above: string): void => {
     for (const pair of map.items) {
       const keyNode = pair.key as Node | null
       // stringKeys: every key is a scalar
@@ -101,10 +79,9 @@ export const readYaml = (name: string, source: string): YamlSettings => {
       const line = at(keyNode)
       const value = pair.value as Node | null
       if (knownKeys.has(key)) {
-        if (hasAlias(value)) unreadable(line, `${key} uses an alias; write the value out`)
-        else values.set(key, { raw: value?.toJS(document, { mapAsMap: true }) as unknown, line })
+        values.set(key, { raw: value?.toJS(document, { mapAsMap: true }) as unknown, line })
       } else if (above === '' && sections.has(key)) {
-        if (isMap(value)) readMap(value, key)
+        if (isMap(value)) readMap(document, value, key)
         else if (!isScalar(value) || value.value !== null) {
           problems.push(
             new StowageError('CONFIG_INVALID_VALUE', {
@@ -116,10 +93,36 @@ export const readYaml = (name: string, source: string): YamlSettings => {
       } else unknown(key, line)
     }
   }
-  const { contents } = document
-  if (isMap(contents)) readMap(contents, '')
-  else if (contents !== null && !(isScalar(contents) && contents.value === null)) {
-    unreadable(at(contents), 'the file is no map of settings')
+  const read = (): void => {
+    const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, stringKeys: true })
+    for (const fault of [...document.errors, ...document.warnings]) {
+      unreadable(lines.linePos(fault.pos[0]).line || 1, fault.message.split('\n')[0] ?? '')
+    }
+    visit(document, {
+      Alias: (_, alias) => {
+        unreadable(at(alias), `the alias *${alias.source}; write the value out`)
+        return visit.BREAK
+      },
+    })
+    if (problems.length > 0) return
+    const { contents } = document
+    if (isMap(contents)) readMap(document, contents, '')
+    else if (contents !== null && !(isScalar(contents) && contents.value === null)) {
+      unreadable(at(contents), 'the file is no map of settings')
+    }
+  }
+
+  if (Buffer.byteLength(source) > MAX_BYTES) {
+    unreadable(1, `the file has more than ${MAX_BYTES} bytes`)
+    return { values, problems }
+  }
+
+  try {
+    read()
+  } catch (cause) {
+    // nesting without end exhausts the stack
+    if (!(cause instanceof RangeError)) throw cause
+    unreadable(1, 'the file is nested too deeply')
   }
   return { values, problems }
 }
