@@ -205,7 +205,10 @@ export class Scheduler {
 
   /** May decide from now on: this replica leads. Nothing is decided before both feeds have synced. */
   start(): void {
-    this.#running = !this.#drained
+    if (this.#drained || this.#running) return
+    this.#running = true
+    for (const { fault, pod } of this.#queue.waiting())
+      if (fault !== '') this.#options.reporter.failed(pod, 'SchedulerError', fault)
     this.#wake()
   }
 
@@ -346,19 +349,23 @@ export class Scheduler {
   }
 
   #podSeenWithoutNode(pod: Pod): void {
-    const tracked = this.#tracked.get(pod.uid)
-    if (tracked !== undefined) {
-      if (tracked.place === 'bound' || tracked.place === 'deleted') return
-      this.#queue.update(tracked.entry, pod)
-      if (tracked.place !== 'inFlight') this.#move(tracked, tracked.entry.place === 'gated' ? 'gated' : 'waiting')
-      return
-    }
+    const tracked = this.#tracked.get(pod.uid) ?? this.#trackNew(pod)
+    if (tracked === undefined || tracked.place === 'bound' || tracked.place === 'deleted') return
+    const { entry } = tracked
+    if (entry.pod !== pod) this.#queue.update(entry, pod)
+    if (tracked.place === 'inFlight') return
+    this.#move(tracked, entry.place === 'gated' ? 'gated' : 'waiting')
+    if (pod.deleting) this.#skip(tracked)
+  }
+
+  #trackNew(pod: Pod): Tracked | undefined {
     // An older view of a pod that has its node by now.
-    if (this.#cluster.placeOf(pod.uid) !== '') return
+    if (this.#cluster.placeOf(pod.uid) !== '') return undefined
     const entry = this.#queue.add(pod)
     const gated = entry.place === 'gated'
-    const added = this.#track(entry, gated ? 'gated' : 'waiting')
-    if (gated) this.#keep(added, pod, 'gated', factsOf(entry.reason, ['SelfGates']), -1, 0)
+    const tracked = this.#track(entry, gated ? 'gated' : 'waiting')
+    if (gated) this.#keep(tracked, pod, 'gated', factsOf(entry.reason, ['SelfGates']), -1, 0)
+    return tracked
   }
 
   #podUnreadable(object: PodObject, thrown: unknown): void {
@@ -394,7 +401,7 @@ export class Scheduler {
     const message = messageOf(thrown)
     const tracked = this.#track(this.#queue.addUnreadable(pod, message), 'waiting')
     this.#keep(tracked, pod, 'waiting', factsOf(message, []), -1, 0)
-    this.#options.reporter.failed(pod, 'SchedulerError', message)
+    if (this.#running) this.#options.reporter.failed(pod, 'SchedulerError', message)
   }
 
   #podGone(uid: string): void {
@@ -451,7 +458,7 @@ export class Scheduler {
     (this.#profiles.get(schedulerName)?.rankings ?? MAX_RANKINGS_IN_FLIGHT) < MAX_RANKINGS_IN_FLIGHT
 
   #attempt(entry: QueuedPod): void {
-    const { clock, reporter } = this.#options
+    const { clock } = this.#options
     const { pod } = entry
     const tracked = this.#tracked.get(pod.uid)
     const active = this.#profiles.get(pod.schedulerName)
@@ -462,9 +469,7 @@ export class Scheduler {
       return
     }
     if (pod.deleting) {
-      // Remembered until it is gone, so that it does not count as a new one.
-      this.#drop(tracked)
-      reporter.failed(pod, 'SchedulerError', `skip schedule deleting pod: ${podKey(pod)}`)
+      this.#skip(tracked)
       return
     }
     this.#move(tracked, 'inFlight')
@@ -634,6 +639,14 @@ export class Scheduler {
   #move(tracked: Tracked, place: Place): void {
     this.#ledger.move(tracked.place, place)
     tracked.place = place
+  }
+
+  /** A pod without a node is being deleted. It is remembered until it is gone, so that it does not count as a new one. */
+  #skip(tracked: Tracked): void {
+    const { pod } = tracked.entry
+    this.#drop(tracked)
+    if (this.#running)
+      this.#options.reporter.failed(pod, 'SchedulerError', `skip schedule deleting pod: ${podKey(pod)}`)
   }
 
   /** A pod that has no node will never get one. */
