@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
 
 type Queue = 'active' | 'backoff' | 'unschedulable' | 'gated'
 type Attempt = 'scheduled' | 'unschedulable' | 'error'
@@ -204,7 +204,7 @@ export class Metrics {
     ])
     this.#relists = new Bound((resource) => relists.labels({ resource }))
 
-    collectDefaultMetrics({ register: this.registry })
+    this.#addProcess()
   }
 
   attempted(schedulerName: string, result: Attempt, durationMs: number): void {
@@ -263,26 +263,7 @@ export class Metrics {
 
   /** Adds what is read from the running system at each scrape. Called once. */
   observe(source: MetricsSource): void {
-    const gauge = <L extends string>(
-      name: string,
-      help: string,
-      labelNames: readonly L[],
-      read: (gauge: Gauge<L>) => void,
-    ): void => {
-      const collect = function (this: Gauge<L>): void {
-        this.reset()
-        read(this)
-      }
-      this.registry.registerMetric(new Gauge<L>({ name, help, labelNames, registers: [], collect }))
-    }
-    const total = (name: string, help: string, read: () => number): void => {
-      const collect = function (this: Counter): void {
-        this.reset()
-        this.inc(read())
-      }
-      this.registry.registerMetric(new Counter({ name, help, registers: [], collect }))
-    }
-    gauge(
+    this.#gauge(
       'scheduler_pending_pods',
       "Number of pending pods, by the queue type. 'active' means number of pods in activeQ; 'backoff' means number of pods in backoffQ; 'unschedulable' means number of pods in unschedulable pool; 'gated' is the number of pods that the scheduler never attempted to schedule because they are gated.",
       ['queue'],
@@ -290,7 +271,7 @@ export class Metrics {
         for (const [queue, pods] of Object.entries(source.pending())) gauge.set({ queue }, pods)
       },
     )
-    gauge(
+    this.#gauge(
       'scheduler_unschedulable_pods',
       'The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule.',
       ['plugin', 'profile'],
@@ -298,7 +279,7 @@ export class Metrics {
         for (const { plugin, profile, pods } of source.unschedulable()) gauge.set({ plugin, profile }, pods)
       },
     )
-    gauge(
+    this.#gauge(
       'scheduler_scheduler_cache_size',
       'Number of nodes, pods, and assumed (bound) pods in the scheduler cache.',
       ['type'],
@@ -309,7 +290,7 @@ export class Metrics {
         gauge.set({ type: 'assumed_pods' }, cluster.assumedPods)
       },
     )
-    gauge(
+    this.#gauge(
       'stowage_pods',
       'Pods of our profiles by where they are; seen is the sum of the others',
       ['state'],
@@ -323,26 +304,82 @@ export class Metrics {
         gauge.set({ state: 'in_flight' }, sum.inFlight)
       },
     )
-    gauge('stowage_reports_waiting', 'Events and conditions not yet sent to the API server', [], (gauge) =>
+    this.#gauge('stowage_reports_waiting', 'Events and conditions not yet sent to the API server', [], (gauge) =>
       gauge.set(source.reports().waiting),
     )
-    total('stowage_reports_lost_total', 'Events and conditions given up', () => source.reports().lost)
-    gauge('stowage_decisions_kept', 'Decisions in the store', [], (gauge) => gauge.set(source.decisions().kept))
-    total('stowage_decisions_lost_total', 'Decisions that the store could not keep', () => source.decisions().lost)
-    gauge('stowage_leader', '1 while this replica is the one that schedules, else 0', [], (gauge) =>
+    this.#total('stowage_reports_lost_total', 'Events and conditions given up', () => source.reports().lost)
+    this.#gauge('stowage_decisions_kept', 'Decisions in the store', [], (gauge) => gauge.set(source.decisions().kept))
+    this.#total(
+      'stowage_decisions_lost_total',
+      'Decisions that the store could not keep',
+      () => source.decisions().lost,
+    )
+    this.#gauge('stowage_leader', '1 while this replica is the one that schedules, else 0', [], (gauge) =>
       gauge.set(source.leads() ? 1 : 0),
     )
-    gauge('drl_scheduler_cluster_cpu_usage', 'Share of the allocatable CPU in use, 0 to 1', [], (gauge) =>
+    this.#gauge('drl_scheduler_cluster_cpu_usage', 'Share of the allocatable CPU in use, 0 to 1', [], (gauge) =>
       gauge.set(source.cluster().cpuUsage),
     )
-    gauge('drl_scheduler_cluster_memory_usage', 'Share of the allocatable memory in use, 0 to 1', [], (gauge) =>
+    this.#gauge('drl_scheduler_cluster_memory_usage', 'Share of the allocatable memory in use, 0 to 1', [], (gauge) =>
       gauge.set(source.cluster().memoryUsage),
     )
-    gauge('drl_scheduler_node_count', 'Nodes by state: ready or not_ready', ['state'], (gauge) => {
+    this.#gauge('drl_scheduler_node_count', 'Nodes by state: ready or not_ready', ['state'], (gauge) => {
       const cluster = source.cluster()
       gauge.set({ state: 'ready' }, cluster.readyNodes)
       gauge.set({ state: 'not_ready' }, cluster.notReadyNodes)
     })
-    gauge('drl_scheduler_pod_count', 'Pods placed on a node', [], (gauge) => gauge.set(source.cluster().pods))
+    this.#gauge('drl_scheduler_pod_count', 'Pods placed on a node', [], (gauge) => gauge.set(source.cluster().pods))
+  }
+
+  #gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    read: (gauge: Gauge<L>) => void,
+  ): void {
+    const collect = function (this: Gauge<L>): void {
+      this.reset()
+      read(this)
+    }
+    this.registry.registerMetric(new Gauge<L>({ name, help, labelNames, registers: [], collect }))
+  }
+
+  #total(name: string, help: string, read: () => number): void {
+    const collect = function (this: Counter): void {
+      this.reset()
+      this.inc(read())
+    }
+    this.registry.registerMetric(new Counter({ name, help, registers: [], collect }))
+  }
+
+  /**
+   * The process itself, under the names that Prometheus clients share. Not prom-client's own set: that one samples the event
+   * loop with a timer of 10 ms and observes every garbage collection for as long as the process lives.
+   */
+  #addProcess(): void {
+    let loop = performance.eventLoopUtilization()
+    this.#total('process_cpu_seconds_total', 'User and system CPU time spent in seconds', () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    })
+    this.#gauge('process_start_time_seconds', 'Start time of the process since 1970 in seconds', [], (gauge) =>
+      gauge.set(performance.timeOrigin / 1000),
+    )
+    this.#gauge('process_resident_memory_bytes', 'Resident memory in bytes', [], (gauge) =>
+      gauge.set(process.memoryUsage.rss()),
+    )
+    this.#gauge('nodejs_heap_size_used_bytes', 'JavaScript heap in use in bytes', [], (gauge) =>
+      gauge.set(process.memoryUsage().heapUsed),
+    )
+    this.#gauge(
+      'nodejs_eventloop_utilization',
+      'Share of time that the event loop was busy since the last scrape, 0 to 1',
+      [],
+      (gauge) => {
+        const now = performance.eventLoopUtilization()
+        gauge.set(performance.eventLoopUtilization(now, loop).utilization)
+        loop = now
+      },
+    )
   }
 }
