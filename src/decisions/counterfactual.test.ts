@@ -107,6 +107,19 @@ describe('counterfactual', () => {
     )
   })
 
+  test('where it takes cpu and memory together, it does not say that no room would do', () => {
+    const record = decided(free, [
+      { room: room(0, 0, 0) },
+      { room: room(2000, 2 * GI_B, 3), points: 0.5 },
+      { room: room(16_000, 64 * GI_B, 9), points: 1 },
+    ])
+    const [third] = counterfactual(record, free)?.others ?? []
+    assert.equal(
+      third?.sentence,
+      'node-2 would have won if it were empty, but by no change of its cpu, memory or pods alone.',
+    )
+  })
+
   test('without the policy at hand, it tells the distance and where it comes from', () => {
     const told = counterfactual(decision())
     assert.equal(told?.sentence, 'node-5 was 17 points behind: it loses on LeastAllocated by 17.')

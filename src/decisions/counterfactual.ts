@@ -208,6 +208,19 @@ const alternative = (
     }
   }
   if (simplest === undefined) {
+    const together = (['freed', 'taken'] as const).find((direction) => {
+      const levers = LEVERS.filter((lever) => lever.direction === direction)
+      const { room } = challenger
+      const full = levers.reduce(
+        (changed, lever) => lever.apply(changed, lever.maxSteps(room, record) * lever.stepAmount),
+        room,
+      )
+      return wins(at, at, full)
+    })
+    if (together !== undefined) {
+      const state = together === 'freed' ? 'empty' : 'full'
+      return tell(null, `${name} would have won if it were ${state}, but by no change of its cpu, memory or pods alone`)
+    }
     const none = `no amount of free cpu, memory or pods would have made ${name} win`
     return tell(null, loses === '' ? none : `${none}: ${loses}`)
   }

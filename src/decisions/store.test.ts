@@ -158,7 +158,7 @@ describe('decision store', () => {
         ),
       }),
     )
-    const property = fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    const property = fc.property(fc.array(step, { minLength: 20, maxLength: 60 }), (steps) => {
       const store = open()
       let model: DecisionRecord[] = []
       for (const each of steps) {
@@ -206,7 +206,7 @@ describe('decision store', () => {
       assert.equal(store.stats().records, model.length)
       store.close()
     })
-    fc.assert(property, { seed: 3, numRuns: 60 })
+    fc.assert(property, { seed: 3, numRuns: 150 })
   })
 
   test('names of any characters are kept, found and change nothing else', () => {

@@ -77,11 +77,12 @@ const TABLE = `CREATE TABLE decision (
   id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, namespace TEXT NOT NULL, pod TEXT NOT NULL, uid TEXT NOT NULL,
   outcome TEXT NOT NULL, node TEXT NOT NULL, policy TEXT NOT NULL, message TEXT NOT NULL, bind_ms REAL NOT NULL,
   body TEXT NOT NULL) STRICT`
+/** Every entry of an index ends with the id, so that those of one pod or node are read newest first. */
 const INDEXES = [
   'CREATE INDEX decision_at ON decision (at_ms)',
-  'CREATE INDEX decision_pod ON decision (namespace, pod, id)',
-  'CREATE INDEX decision_uid ON decision (uid, id)',
-  "CREATE INDEX decision_node ON decision (node, id) WHERE node <> ''",
+  'CREATE INDEX decision_pod ON decision (namespace, pod)',
+  'CREATE INDEX decision_uid ON decision (uid)',
+  "CREATE INDEX decision_node ON decision (node) WHERE node <> ''",
 ]
 const SELECT = 'SELECT id, at_ms, namespace, pod, uid, outcome, node, policy, message, bind_ms, body FROM decision'
 
