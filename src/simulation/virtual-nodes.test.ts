@@ -14,11 +14,11 @@ interface World {
   readonly objects: MemoryObjects
   readonly nodes: VirtualNodes
   readonly log: string[]
-  bind(name: string, nodeName: string, spec?: PodSpec, metadata?: ObjectMeta): void
-  pod(name: string): (PodObject & { status?: KubeletPodStatus }) | undefined
-  phase(name: string): string | undefined
-  node(name: string): NodeObject
-  lease(name: string): NodeLease | undefined
+  readonly bind: (name: string, nodeName: string, spec?: PodSpec, metadata?: ObjectMeta) => void
+  readonly pod: (name: string) => (PodObject & { status?: KubeletPodStatus }) | undefined
+  readonly phase: (name: string) => string | undefined
+  readonly node: (name: string) => NodeObject
+  readonly lease: (name: string) => NodeLease | undefined
 }
 
 const world = (options: Partial<VirtualNodesOptions> = {}): World => {
