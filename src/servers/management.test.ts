@@ -8,7 +8,7 @@ import type { Log, LogFields } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import * as answers from './answers.ts'
 import { managementServer } from './management.ts'
-import { sampleView } from './sample-view.ts'
+import { sampleView } from './testing.ts'
 import type { SystemView } from './view.ts'
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

@@ -13,8 +13,11 @@ const MAX_CONNECTIONS = 512
 
 const statusOf: Partial<Record<ErrorCode, number>> = { NOT_FOUND: 404, BAD_REQUEST: 400, STORE_UNUSABLE: 503 }
 
+/** Longest message of a failure: some repeat the URL. */
+const MAX_MESSAGE_LENGTH = 500
+
 const failure = (code: ErrorCode, message: string): { error: { code: ErrorCode; message: string } } => ({
-  error: { code, message },
+  error: { code, message: message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message },
 })
 
 /** An HTTP server with our limits, headers and errors, and no routes yet. */
@@ -47,8 +50,7 @@ export const bareServer = (log: Log): FastifyInstance => {
     })
   })
   app.setNotFoundHandler(async (request, reply) => {
-    const path = request.url.length > 200 ? `${request.url.slice(0, 200)}…` : request.url
-    return reply.code(404).send(failure('NOT_FOUND', `there is no ${request.method} ${path}; see /openapi.json`))
+    return reply.code(404).send(failure('NOT_FOUND', `see /openapi.json; there is no ${request.method} ${request.url}`))
   })
   app.setErrorHandler<FastifyError | StowageError>(async (error, request, reply) => {
     if (error instanceof StowageError) {

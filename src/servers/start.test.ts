@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { test } from 'node:test'
 import { StowageError } from '../errors/catalogue.ts'
 import { Metrics } from '../telemetry/metrics.ts'
-import { sampleView } from './sample-view.ts'
+import { sampleView } from './testing.ts'
 import { startServers, type ServersOptions } from './start.ts'
 
 const options = (changes: Partial<ServersOptions> = {}): ServersOptions => ({
