@@ -45,7 +45,7 @@ export interface DecisionStoreStats {
   readonly records: number
   /** taken by records and indexes */
   readonly bytes: number
-  /** kept, but not yet written */
+  /** decisions and their ends that are not written yet, because writing fails */
   readonly pending: number
   /** decisions that could not be kept, since the store was opened */
   readonly lost: number
@@ -333,7 +333,7 @@ class SqliteDecisionStore implements DecisionStore {
     return {
       records: this.#open ? this.#count() : 0,
       bytes: this.#open ? this.#usedBytes() : 0,
-      pending: this.#pending.size,
+      pending: this.#pending.size + this.#settlements.size,
       lost: this.#lost,
     }
   }
