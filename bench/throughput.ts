@@ -1,0 +1,297 @@
+// npm run bench:throughput [-- --nodes 1000 --pods 3000 --rounds 1] [--json]: pods per second through a real API server.
+// Three arms in the same run, each on a control plane of its own: Stowage as an operator runs it, the real kube-scheduler
+// with raised client limits, and the server's own limit: the same binds and Scheduled events sent with no decision.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { type Connection, openConnection } from '../src/kubernetes/connection.ts'
+import { collectionPath, createObject, EVENTS, listObjects, NODES, PODS } from '../src/kubernetes/objects.ts'
+import type { KubeList, KubeObject, NodeObject, PodObject } from '../src/cluster/objects.ts'
+import { type ControlPlane, realControlPlane } from '../test/real-control-plane.ts'
+
+const root = join(import.meta.dirname, '..')
+/** The limit is what the best of these reaches. */
+const limitConcurrencies = [16, 32, 64]
+/** A backlog that nobody works on for so long is an error. */
+const stalledMs = 60_000
+
+interface Result {
+  podsPerSecond: number
+  /** from the first bind until all Scheduled events are stored */
+  eventsDrainedSeconds: number
+  /** pods with a Scheduled event */
+  events: number
+}
+type Start = (plane: ControlPlane) => Promise<() => Promise<void>>
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+const stop = (text: string): never => {
+  say(`bench:throughput: ${text}`)
+  process.exit(2)
+}
+
+/** Runs one of the project's programs as a user would, in a process of its own. @returns how to end it */
+const runProgram = (
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): { child: ChildProcess; output: () => string } => {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-4_000)
+    })
+  }
+  process.once('exit', () => child.kill('SIGKILL'))
+  return { child, output: () => output }
+}
+
+const startStowage: Start = async ({ kubeconfigPath }) => {
+  const { child, output } = runProgram([
+    'bin/stowage.mjs',
+    'schedule',
+    '--kubeconfig',
+    kubeconfigPath,
+    '--profile',
+    'default-scheduler=kube-default',
+    '--port',
+    '0',
+    '--metrics-port',
+    '0',
+  ])
+  return async () => {
+    if (child.exitCode !== null) throw new Error(`stowage schedule ended with exit code ${child.exitCode}: ${output()}`)
+    const exit = once(child, 'exit')
+    child.kill('SIGTERM')
+    await exit
+    if (child.exitCode !== 0)
+      throw new Error(`stowage schedule ended with exit code ${child.exitCode} on SIGTERM: ${output()}`)
+  }
+}
+
+const startKubeScheduler: Start = async (plane) => {
+  await plane.startScheduler()
+  return async () => {}
+}
+
+const startLimit =
+  (concurrency: number): Start =>
+  async ({ kubeconfigPath }) => {
+    const { child, output } = runProgram([
+      'bench/limit.ts',
+      '--kubeconfig',
+      kubeconfigPath,
+      '--concurrency',
+      `${concurrency}`,
+    ])
+    const exit = once(child, 'exit')
+    return async () => {
+      await exit
+      if (child.exitCode !== 0) throw new Error(`bench/limit.ts ended with exit code ${child.exitCode}: ${output()}`)
+    }
+  }
+
+const node = (number: number): NodeObject => ({
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name: `node-${number}`, labels: { 'kubernetes.io/hostname': `node-${number}` } },
+  status: {
+    capacity: { cpu: '32', memory: '256Gi', pods: '250' },
+    allocatable: { cpu: '32', memory: '256Gi', pods: '250' },
+    conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
+  },
+})
+
+const pod = (number: number): PodObject => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { namespace: 'default', name: `pod-${number}`, labels: { app: 'bench' } },
+  spec: {
+    schedulerName: 'default-scheduler',
+    containers: [{ name: 'main', image: 'app', resources: { requests: { cpu: '100m', memory: '128Mi' } } }],
+  },
+})
+
+/** Calls `create` for 0 ... count - 1, 32 at once. */
+const createAll = async (count: number, create: (number: number) => Promise<unknown>): Promise<void> => {
+  const numbers = Array.from({ length: count }, (_, number) => number).values()
+  const worker = async (): Promise<void> => {
+    for (const number of numbers) await create(number)
+  }
+  await Promise.all(Array.from({ length: 32 }, worker))
+}
+
+const countEvents = async (connection: Connection): Promise<number> => {
+  const { body } = await connection.request({ method: 'GET', path: collectionPath(EVENTS), query: { limit: 1 } })
+  const list = body as KubeList<KubeObject>
+  return (list.items?.length ?? 0) + (list.metadata?.remainingItemCount ?? 0)
+}
+
+/** Pods that have a Scheduled event, each counted once. */
+const scheduledEvents = async (connection: Connection): Promise<number> => {
+  const pods = new Set<string>()
+  for await (const event of listObjects<KubeObject & { reason?: string; regarding?: { uid?: string } }>(
+    connection,
+    EVENTS,
+  )) {
+    if (event.reason === 'Scheduled' && event.regarding?.uid !== undefined) pods.add(event.regarding.uid)
+  }
+  return pods.size
+}
+
+/**
+ * One arm, measured the same way for all: every pod is there before the scheduler starts, and one watch of bound pods in
+ * this process takes the time from the first bind it sees to the last.
+ */
+const measure = async (nodes: number, pods: number, start: Start): Promise<Result> => {
+  const plane = await realControlPlane.start()
+  const connection = openConnection({ kubeconfig: plane.kubeconfigPath, env: process.env })
+  const ended = new AbortController()
+  try {
+    await createAll(nodes, (number) => createObject(connection, NODES, node(number)))
+    await createAll(pods, (number) => createObject(connection, PODS, pod(number)))
+    const { body } = await connection.request({ method: 'GET', path: collectionPath(PODS), query: { limit: 1 } })
+    let resourceVersion = (body as KubeList<PodObject>).metadata?.resourceVersion ?? ''
+    let bound = 0
+    let [firstMs, lastMs, seenMs] = [0, 0, performance.now()]
+    const allBound = Promise.withResolvers<void>()
+    // It is awaited only once the arm has started; what fails before is told by what failed.
+    allBound.promise.catch(() => {})
+    const seen = (line: string): void => {
+      // A pod that gets its node enters what is selected, once. Not parsed: the watcher shares two cores with the arm.
+      if (!line.startsWith('{"type":"ADDED"')) return
+      resourceVersion = /"resourceVersion":"(\d+)"/.exec(line)?.[1] ?? resourceVersion
+      lastMs = seenMs = performance.now()
+      if (bound++ === 0) firstMs = lastMs
+      if (bound === pods) allBound.resolve()
+    }
+    const watch = async (): Promise<void> => {
+      const selector = encodeURIComponent('spec.nodeName!=')
+      // A server that is busy ends watches that do not take events fast enough for it; the next one goes on from there.
+      while (!ended.signal.aborted) {
+        const from = `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${selector}`
+        await connection.stream(from, ended.signal, seen)
+      }
+    }
+    const watching = watch().catch((error: unknown) => allBound.reject(error))
+    const finish = await start(plane)
+    const stalled = setInterval(() => {
+      if (performance.now() - seenMs > stalledMs)
+        allBound.reject(new Error(`${bound} of ${pods} pods are bound, and no more follow`))
+    }, 1_000)
+    await allBound.promise.finally(() => clearInterval(stalled))
+
+    let events = 0
+    let drainedMs = 0
+    for (let changedMs = performance.now(); performance.now() - changedMs < 15_000; await pause(100)) {
+      const count = await countEvents(connection)
+      if (count !== events) drainedMs = changedMs = performance.now()
+      events = count
+      if (events >= pods) break
+    }
+    const told = await scheduledEvents(connection)
+    await finish()
+    ended.abort()
+    await watching
+    return {
+      podsPerSecond: (pods - 1) / ((lastMs - firstMs) / 1_000),
+      eventsDrainedSeconds: (drainedMs - firstMs) / 1_000,
+      events: told,
+    }
+  } finally {
+    ended.abort()
+    connection.close()
+    await plane.stop()
+  }
+}
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+const rounded = (value: number, digits = 1): number => Math.round(value * 10 ** digits) / 10 ** digits
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    nodes: { type: 'string', default: '1000' },
+    pods: { type: 'string', default: '3000' },
+    rounds: { type: 'string', default: '1' },
+  },
+})
+const whole = (name: 'nodes' | 'pods' | 'rounds', least: number): number => {
+  const number = Number(values[name])
+  return Number.isInteger(number) && number >= least
+    ? number
+    : stop(`--${name} ${values[name]}: expected a whole number, ${least} or more`)
+}
+const [nodes, pods, rounds] = [whole('nodes', 1), whole('pods', 2), whole('rounds', 1)]
+if (pods > nodes * 250) stop(`${pods} pods do not fit on ${nodes} nodes of 250 pods: take fewer pods or more nodes`)
+if (realControlPlane.skip !== false) {
+  stop(
+    `${realControlPlane.skip}, kube-scheduler beside them. For example: go install sigs.k8s.io/controller-runtime/tools/setup-envtest@latest, ` +
+      'then export KUBEBUILDER_ASSETS=$(setup-envtest use -p path); CONTRIBUTING.md says more',
+  )
+}
+
+const arms = new Map<string, Start>([
+  ['ours', startStowage],
+  ['kubeScheduler', startKubeScheduler],
+  ...limitConcurrencies.map((concurrency) => [`limit ${concurrency}`, startLimit(concurrency)] as const),
+])
+const results = new Map<string, Result[]>([...arms.keys()].map((name) => [name, []]))
+for (let round = 1; round <= rounds; round++) {
+  // Another arm begins each round, so that no arm always has the machine in the same state.
+  const order = [...arms.keys()]
+  order.push(...order.splice(0, (round - 1) % order.length))
+  for (const name of order) {
+    // the names are the keys of both maps
+    const result = await measure(nodes, pods, arms.get(name)!)
+    results.get(name)!.push(result)
+    const { podsPerSecond, events, eventsDrainedSeconds } = result
+    say(
+      `round ${round}, ${name}: ${rounded(podsPerSecond)} pods/s, ${events} events after ${rounded(eventsDrainedSeconds)} s`,
+    )
+  }
+}
+
+const summary = (name: string): Result => {
+  const all = results.get(name) ?? []
+  return {
+    podsPerSecond: rounded(median(all.map((result) => result.podsPerSecond))),
+    eventsDrainedSeconds: rounded(median(all.map((result) => result.eventsDrainedSeconds))),
+    events: Math.min(...all.map((result) => result.events)),
+  }
+}
+const limits = limitConcurrencies.map((concurrency) => ({ concurrency, ...summary(`limit ${concurrency}`) }))
+const limit = limits.reduce((best, other) => (other.podsPerSecond > best.podsPerSecond ? other : best))
+const ours = summary('ours')
+const kubeScheduler = summary('kubeScheduler')
+const each = <T>(pick: (result: Result) => T) => ({
+  ours: pick(ours),
+  kubeScheduler: pick(kubeScheduler),
+  limit: pick(limit),
+})
+const report = {
+  podsPerSecond: each((result) => result.podsPerSecond),
+  ratio: rounded(ours.podsPerSecond / kubeScheduler.podsPerSecond, 2),
+  ofLimit: rounded(ours.podsPerSecond / limit.podsPerSecond, 2),
+  eventsDrainedSeconds: each((result) => result.eventsDrainedSeconds),
+  events: each((result) => result.events),
+  limitConcurrency: limit.concurrency,
+  nodes,
+  pods,
+  rounds,
+}
+if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+else {
+  process.stdout.write(
+    `${pods} pods on ${nodes} nodes${rounds > 1 ? `, median of ${rounds} rounds` : ''}\n` +
+      `  Stowage         ${ours.podsPerSecond} pods/s: ${report.ratio} x kube-scheduler, ${report.ofLimit} of the limit; events in after ${ours.eventsDrainedSeconds} s\n` +
+      `  kube-scheduler  ${kubeScheduler.podsPerSecond} pods/s; events in after ${kubeScheduler.eventsDrainedSeconds} s\n` +
+      `  API server      ${limit.podsPerSecond} pods/s without a decision (${limit.concurrency} at once); events in after ${limit.eventsDrainedSeconds} s\n`,
+  )
+}
+if (ours.events < pods) {
+  say(`bench:throughput: ${pods - ours.events} of our Scheduled events are missing`)
+  process.exitCode = 1
+}
