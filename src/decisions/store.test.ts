@@ -109,12 +109,14 @@ describe('decision store', () => {
 
   test('pages follow each other without gap or repetition', () => {
     const store = open()
-    for (let id = 1; id <= 25; id++) store.keep(decision({ id, node: `node-${id % 2}` }))
+    // as large as a counter may begin that starts at the microsecond
+    const start = 1_800_000_000_000_000
+    for (let id = 1; id <= 25; id++) store.keep(decision({ id: start + id, node: `node-${id % 2}` }))
     const seen: number[] = []
     let cursor: string | undefined
     do {
       const page = store.list({ node: 'node-1', limit: 4, ...(cursor === undefined ? {} : { cursor }) })
-      seen.push(...page.records.map((record) => record.id))
+      seen.push(...page.records.map((record) => record.id - start))
       cursor = page.next
     } while (cursor !== undefined)
     assert.deepEqual(seen, [25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1])

@@ -499,7 +499,7 @@ const limitOf = (limit = 100): number => {
 }
 
 const idOfCursor = (cursor: string): number => {
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor)
+  if (/^\d{1,16}$/.test(cursor) && Number.isSafeInteger(Number(cursor))) return Number(cursor)
   const found = `the cursor ${JSON.stringify(cursor.slice(0, 40))}`
   throw new StowageError('BAD_REQUEST', { found, expected: 'the cursor that the page before ended with' })
 }
