@@ -129,7 +129,8 @@ const affinityMatches = (spec: PodSpec, node: NodeObject): boolean => {
   )
 }
 
-const tolerates = (toleration: Toleration, taint: Taint): boolean => {
+/** Whether a toleration covers a taint, operators Equal and Exists. */
+export const tolerates = (toleration: Toleration, taint: Taint): boolean => {
   if (toleration.effect !== undefined && toleration.effect !== '' && toleration.effect !== taint.effect) return false
   const anyKey = toleration.key === undefined || toleration.key === ''
   if (!anyKey && toleration.key !== taint.key) return false

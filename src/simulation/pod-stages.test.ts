@@ -19,7 +19,7 @@ const bound: PodObject = {
   status: { phase: 'Pending', conditions: [scheduled] },
 }
 const stage = (pod: PodObject, refusal = context.refusal): PodStage | undefined =>
-  podStages.find(({ applies }) => applies(pod, refusal))
+  podStages.find((candidate) => candidate.applies(pod, refusal))
 const step = (pod: PodObject, changed: Partial<StageContext> = {}) =>
   stage(pod, changed.refusal)?.next(pod, { ...context, ...changed })
 const now = '2026-01-01T12:00:30Z'

@@ -145,14 +145,13 @@ export const endedStatus = (
   const finishedAt = timestamp(nowMs)
   const startedAt = pod.status?.startTime ?? finishedAt
   const why = end.phase === 'Succeeded' ? 'PodCompleted' : 'PodFailed'
-  const terminated = {
-    terminated: {
-      exitCode: end.phase === 'Succeeded' ? 0 : 1,
-      reason: end.phase === 'Succeeded' ? 'Completed' : 'Error',
-      startedAt,
-      finishedAt,
-    },
-  }
+  const sidecars = new Set(
+    (pod.spec?.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === 'Always').map(({ name }) => name),
+  )
+  const ended = (exitCode: 0 | 1): ContainerState => ({
+    terminated: { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', startedAt, finishedAt },
+  })
+  const state = ended(end.phase === 'Succeeded' ? 0 : 1)
   return {
     ...pod.status,
     ...end,
@@ -162,7 +161,14 @@ export const endedStatus = (
       Ready: ['False', why],
       ContainersReady: ['False', why],
     }),
-    containerStatuses: (pod.spec?.containers ?? []).map((container) => containerStatus(container, false, terminated)),
+    containerStatuses: (pod.spec?.containers ?? []).map((container) => containerStatus(container, false, state)),
+    ...(pod.status?.initContainerStatuses === undefined
+      ? {}
+      : {
+          initContainerStatuses: pod.status.initContainerStatuses.map((status) =>
+            sidecars.has(status.name) ? { ...status, ready: false, started: false, state: ended(0) } : status,
+          ),
+        }),
   }
 }
 

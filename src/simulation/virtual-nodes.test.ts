@@ -201,11 +201,12 @@ test('a pod that is being deleted holds its room until it is gone', async () => 
 test('an unreachable node gets the conditions and taints of the node controller, and is as before when it is back', async () => {
   const { nodes, clock, bind, pod, phase, node, lease } = world()
   nodes.addNodes(nodeShapes([], 2))
-  bind('p', 'node-0000', {}, { annotations: { 'stowage.dev/duration': '30s' } })
+  const tolerations = [{ operator: 'Exists' }]
+  bind('p', 'node-0000', { tolerations }, { annotations: { 'stowage.dev/duration': '30s' } })
   clock.advance(1000)
   const renewed = lease('node-0000')?.spec.renewTime
   nodes.failures.nodeUnreachable('node-0000')
-  bind('late', 'node-0000', { tolerations: [{ operator: 'Exists' }] })
+  bind('late', 'node-0000', { tolerations })
   clock.advance(60_000)
   assert.deepEqual(ready(node('node-0000')), ['Unknown', 'NodeStatusUnknown', 'Kubelet stopped posting node status.'])
   assert.deepEqual(
@@ -224,6 +225,47 @@ test('an unreachable node gets the conditions and taints of the node controller,
   assert.notEqual(lease('node-0000')?.spec.renewTime, renewed)
   assert.equal(phase('p'), 'Succeeded')
   assert.equal(phase('late'), 'Running')
+  await nodes.stop()
+})
+
+test('pods are evicted from an unreachable node when they tolerate that no longer, and are gone when it is back', async () => {
+  const { nodes, clock, bind, pod } = world()
+  nodes.addNodes(nodeShapes([], 1))
+  const tolerates = (tolerationSeconds: number): PodSpec => ({
+    tolerations: [
+      { key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute', tolerationSeconds },
+    ],
+  })
+  bind('strict', 'node-0000')
+  bind('patient', 'node-0000', tolerates(300))
+  bind('spared', 'node-0000', tolerates(400))
+  clock.advance(1000)
+  const deleting = (): boolean[] =>
+    ['strict', 'patient', 'spared'].map((name) => pod(name)?.metadata?.deletionTimestamp !== undefined)
+  nodes.failures.nodeUnreachable('node-0000')
+  clock.advance(1000)
+  assert.deepEqual(deleting(), [true, false, false])
+  clock.advance(300_000)
+  assert.deepEqual(deleting(), [true, true, false])
+  nodes.failures.nodeBack('node-0000')
+  clock.advance(600_000)
+  assert.deepEqual([pod('strict'), pod('patient')], [undefined, undefined])
+  assert.equal(pod('spared')?.status?.phase, 'Running')
+  await nodes.stop()
+})
+
+test('a NoExecute taint that somebody sets drives pods away', async () => {
+  const { nodes, clock, bind, pod, node, objects } = world()
+  nodes.addNodes(nodeShapes([], 1))
+  bind('p', 'node-0000')
+  clock.advance(1000)
+  const tainted = node('node-0000')
+  objects.update('nodes', {
+    ...tainted,
+    spec: { ...tainted.spec, taints: [{ key: 'k', effect: 'NoExecute' }] },
+  } as NodeObject)
+  clock.advance(2000)
+  assert.equal(pod('p'), undefined)
   await nodes.stop()
 })
 

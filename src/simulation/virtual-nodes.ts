@@ -6,6 +6,7 @@ import type { ObjectAccess } from './apiserver/access.ts'
 import { type Claim, type Refusal, admit, claimOf } from './kubelet-admission.ts'
 import { MAX_NODES, type NodeShape } from './node-shapes.ts'
 import { type KubeletPodStatus, type PodStage, endedStatus, podStages, readyStatus } from './pod-stages.ts'
+import { evictionDelayMs, noExecuteTaints } from './taint-eviction.ts'
 import { TimerQueue } from './timer-queue.ts'
 import {
   LEASES,
@@ -64,7 +65,10 @@ export interface VirtualNodesCounts {
 
 /** What can go wrong on purpose. Names of nodes and pods that do not exist: StowageError NOT_FOUND. */
 export interface Failures {
-  /** The kubelet falls silent: no lease, no life in its pods; conditions and taints as the node controller sets them then. */
+  /**
+   * The kubelet falls silent: no lease, no life in its pods; conditions and taints as the node controller sets them then.
+   * Pods are evicted when they tolerate that no longer, and go when the node is back.
+   */
   nodeUnreachable(name: string): void
   /** It is back: healthy, untainted, and does what it missed. */
   nodeBack(name: string): void
@@ -103,6 +107,7 @@ interface Held {
   phase: string
   stage: PodStage | undefined
   timer: Timer | undefined
+  eviction: Timer | undefined
   /** its stage came due while the node was unreachable */
   missed: boolean
   attempts: number
@@ -206,8 +211,12 @@ class KeptNodes implements VirtualNodes {
     const node = this.#nodes.get(object.metadata?.name ?? '')
     if (type === 'DELETED') {
       if (node !== undefined) this.#drop(node)
-    } else if (node !== undefined) node.object = object
-    else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) this.#keep(object)
+    } else if (node !== undefined) {
+      const taints = JSON.stringify(noExecuteTaints(node.object.spec?.taints ?? []))
+      node.object = object
+      if (taints === JSON.stringify(noExecuteTaints(node.object.spec?.taints ?? []))) return
+      for (const held of node.pods.values()) this.#planEviction(held)
+    } else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) this.#keep(object)
   }
 
   #takeIndex(): number {
@@ -252,7 +261,10 @@ class KeptNodes implements VirtualNodes {
     this.#nodes.delete(node.name)
     this.#byIndex[node.index] = undefined
     this.#freeIndexes.push(node.index)
-    for (const held of node.pods.values()) held.timer?.cancel()
+    for (const held of node.pods.values()) {
+      held.timer?.cancel()
+      held.eviction?.cancel()
+    }
     // What the garbage collectors of a control plane do, without their delay.
     this.#queue.after(0, () => {
       const { objects } = this.#options
@@ -428,6 +440,7 @@ class KeptNodes implements VirtualNodes {
       phase: '',
       stage: undefined,
       timer: undefined,
+      eviction: undefined,
       missed: false,
       attempts: 0,
     }
@@ -441,6 +454,7 @@ class KeptNodes implements VirtualNodes {
     node.pods.set(uid, held)
     this.#seePhase(held, phase)
     this.#plan(held, pod)
+    if (refusal === undefined && noExecuteTaints(node.object.spec?.taints ?? []).length > 0) this.#planEviction(held)
   }
 
   *#claimsOn(node: VirtualNode): Generator<Claim> {
@@ -488,6 +502,7 @@ class KeptNodes implements VirtualNodes {
 
   #forget(held: Held): void {
     held.timer?.cancel()
+    held.eviction?.cancel()
     if (held.phase === 'Running') this.#running--
     this.#pods.delete(held.uid)
     held.node.pods.delete(held.uid)
@@ -509,6 +524,22 @@ class KeptNodes implements VirtualNodes {
     } catch (thrown) {
       this.#options.log?.(`pod ${held.namespace}/${held.name} stays as it is: ${messageOf(thrown)}`)
     }
+  }
+
+  /** Deletes the pod, as a client would, when it may not stay under the node's taints any longer. */
+  #planEviction(held: Held): void {
+    held.eviction?.cancel()
+    held.eviction = undefined
+    const tolerations = this.#current(held)?.spec?.tolerations ?? []
+    const delayMs = evictionDelayMs(noExecuteTaints(held.node.object.spec?.taints ?? []), tolerations)
+    if (delayMs === undefined) return
+    held.eviction = this.#queue.after(delayMs, () => {
+      const pod = this.#current(held)
+      if (pod === undefined || pod.metadata?.deletionTimestamp !== undefined || isFinished(held.phase)) return
+      this.#attempt(`eviction of pod ${held.namespace}/${held.name}`, () =>
+        this.#options.objects.remove('pods', held.namespace, held.name),
+      )
+    })
   }
 
   #act(held: Held): void {
