@@ -343,15 +343,24 @@ class ApiConnection implements Connection {
   }
 
   /** The lane's connection, made anew if there is none that takes requests. */
-  #transport(lane: Lane, credentials: Credentials): Promise<Transport> {
-    if (this.#closed) return Promise.reject(this.#unreachable('this connection has been closed'))
-    const existing = this.#lanes.get(lane)
-    if (existing !== undefined) return existing
-    const made: Promise<Transport> = this.#connect(credentials, () => {
-      if (this.#lanes.get(lane) === made) this.#lanes.delete(lane)
-    })
-    this.#lanes.set(lane, made)
-    return made
+  async #transport(lane: Lane, credentials: Credentials): Promise<Transport> {
+    for (;;) {
+      if (this.#closed) throw this.#unreachable('this connection has been closed')
+      let making = this.#lanes.get(lane)
+      if (making === undefined) {
+        const made: Promise<Transport> = this.#connect(credentials, () => this.#forget(lane, made))
+        making = made
+        this.#lanes.set(lane, made)
+      }
+      const transport = await making
+      if (transport.usable) return transport
+      // Its end has not been announced yet.
+      this.#forget(lane, making)
+    }
+  }
+
+  #forget(lane: Lane, transport: Promise<Transport>): void {
+    if (this.#lanes.get(lane) === transport) this.#lanes.delete(lane)
   }
 
   async #connect(credentials: Credentials, forget: () => void): Promise<Transport> {

@@ -22,6 +22,8 @@ export interface Receiver {
 
 /** A way to one server. */
 export interface Transport {
+  /** whether it takes requests; once false, false for ever */
+  readonly usable: boolean
   /** @returns how to give the request up; after that `end` is told an error */
   send(request: RawRequest, receiver: Receiver): () => void
   /** Requests under way go on to their end, new ones are not taken. */
@@ -53,6 +55,10 @@ class Http1Transport implements Transport {
     const options = { keepAlive: true, maxSockets: HTTP1_SOCKETS, timeout: 0 }
     this.#agent =
       server.protocol === 'https:' ? new https.Agent({ ...options, ...credentials.tls }) : new http.Agent(options)
+  }
+
+  get usable(): boolean {
+    return !this.#retired
   }
 
   send(request: RawRequest, receiver: Receiver): () => void {
@@ -141,6 +147,10 @@ class Http2Transport implements Transport {
   #pong(): void {
     this.#timer?.cancel()
     if (!this.#session.destroyed) this.#timer = this.#clock.after(PING_INTERVAL_MS, () => this.#ping())
+  }
+
+  get usable(): boolean {
+    return !this.#session.destroyed && !this.#session.closed
   }
 
   send(request: RawRequest, receiver: Receiver): () => void {
