@@ -6,8 +6,12 @@ const check = (file: string, options: { json?: boolean }): void => {
   const { configuration, sources, warnings } = readSettings({ config: file })
   const values = maskedSettings(configuration)
   if (options.json) {
-    const settings = Object.fromEntries([...values].map(([key, value]) => [key, { value, from: sources.get(key)?.where ?? 'default' }]))
-    process.stdout.write(`${JSON.stringify({ file, valid: true, settings, profiles: configuration.profiles, warnings }, null, 2)}\n`)
+    const settings = Object.fromEntries(
+      [...values].map(([key, value]) => [key, { value, from: sources.get(key)?.where ?? 'default' }]),
+    )
+    process.stdout.write(
+      `${JSON.stringify({ file, valid: true, settings, profiles: configuration.profiles, warnings }, null, 2)}\n`,
+    )
     return
   }
   const width = Math.max(...[...values.keys()].map((key) => key.length))
@@ -26,7 +30,9 @@ export const configCommand = (): Command => {
     .command('check')
     .argument('<file>', 'a YAML file with settings')
     .option('--json', 'print JSON')
-    .description('Says what a configuration file means together with the environment, or everything that is wrong with it (exit code 2).')
+    .description(
+      'Says what a configuration file means together with the environment, or everything that is wrong with it (exit code 2).',
+    )
     .addHelpText('after', '\nExample:\n  stowage config check configs/stowage.yaml --json')
     .action(check)
   return command

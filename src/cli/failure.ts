@@ -8,6 +8,11 @@ export const exitCodeOf = (error: unknown): number =>
 
 /** The message for people; the stack only of what is a bug of ours. */
 export const sayFailure = (error: unknown): void => {
-  const text = error instanceof StowageError ? error.message : error instanceof Error ? (error.stack ?? error.message) : messageOf(error)
+  const text =
+    error instanceof StowageError
+      ? error.message
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : messageOf(error)
   process.stderr.write(`stowage: ${text}\n`)
 }

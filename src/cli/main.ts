@@ -1,12 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { configCommand } from './config.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
 import { scheduleCommand } from './schedule.ts'
 import { upCommand } from './up.ts'
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+import { version } from './version.ts'
 
 const program = new Command('stowage')
   .description('Places pods on nodes with interchangeable policies, never breaks a constraint, and says why.')

@@ -47,7 +47,7 @@ export const settingsSchema = z.object({
       key: 'fallback.enabled',
       env: 'STOWAGE_FALLBACK_ENABLED',
       flag: '--fallback-enabled',
-      argument: '<boolean>',
+      argument: '[boolean]',
       description:
         'Whether the fallback strategy places a pod when the policy of its profile fails. If not, the pod is tried again later.',
     }),
@@ -108,7 +108,7 @@ export const settingsSchema = z.object({
       key: 'kubernetes.in_cluster',
       env: 'IN_CLUSTER',
       flag: '--in-cluster',
-      argument: '<boolean>',
+      argument: '[boolean]',
       description:
         "Whether to connect with the pod's service account. Without it: yes where there is one and no kubeconfig was named.",
     }),
@@ -118,7 +118,7 @@ export const settingsSchema = z.object({
       key: 'leader_election.enabled',
       env: 'STOWAGE_LEADER_ELECT',
       flag: '--leader-elect',
-      argument: '<boolean>',
+      argument: '[boolean]',
       description: 'Whether replicas agree by a Lease on the one that schedules; the others wait.',
     }),
     leaseName: setting(
@@ -167,13 +167,13 @@ export const settingsSchema = z.object({
     }),
   }),
   decisions: z.object({
-    path: setting(kinds.text('the path of a file, or :memory:'), ':memory:', {
+    path: setting(kinds.text('auto, the path of a file, or :memory:'), 'auto', {
       key: 'decisions.path',
       env: 'STOWAGE_DECISIONS_PATH',
       flag: '--decisions',
       argument: '<file>',
       description:
-        'The SQLite file that keeps why each pod is where it is. :memory: keeps it until the scheduler stops.',
+        'The SQLite file that keeps why each pod is where it is. auto: one for each cluster under ~/.local/state/stowage. :memory: keeps it until the scheduler stops.',
     }),
     maxAgeMs: setting(kinds.duration('s', '1m', '3650d'), '7d', {
       key: 'decisions.max_age',
@@ -215,7 +215,7 @@ export const settingsSchema = z.object({
       key: 'metrics.enabled',
       env: 'ENABLE_METRICS',
       flag: '--enable-metrics',
-      argument: '<boolean>',
+      argument: '[boolean]',
       description: 'Whether metrics are served.',
     }),
     port: setting(kinds.port(), '9090', {

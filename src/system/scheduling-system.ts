@@ -11,8 +11,8 @@ import { maskedSettings } from '../configuration/describe.ts'
 import type { LoadedConfiguration } from '../configuration/load.ts'
 import type { Configuration } from '../configuration/schema.ts'
 import { createConstraints } from '../constraints/registry.ts'
-import { explain, type Explanation } from '../decisions/explanation.ts'
-import type { DecisionRecord, Outcome } from '../decisions/record.ts'
+import type { Explanation } from '../decisions/explanation.ts'
+import type { DecisionRecord } from '../decisions/record.ts'
 import {
   type DecisionFilter,
   type DecisionPage,
@@ -30,13 +30,14 @@ import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
 import type { Policy } from '../policies/policy.ts'
 import { createPolicy } from '../policies/registry.ts'
-import { BindFailure } from '../scheduling/ports.ts'
+import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
 import { Scheduler } from '../scheduling/scheduler.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
+import { explainPod } from './explaining.ts'
 import { RateMeter } from './rate.ts'
-import { rankRooms } from './rooms.ts'
+import { AUTO, storePathFor } from './store-path.ts'
 
 export interface SchedulingSystemOptions {
   readonly loaded: LoadedConfiguration
@@ -45,9 +46,10 @@ export interface SchedulingSystemOptions {
   readonly log: Log
   /** of Stowage itself */
   readonly version: string
-  /** Told of every decision as it is made and of its outcome, for live views. */
+  /** told of every decision as it is made */
   readonly onDecision?: (record: DecisionRecord) => void
-  readonly onOutcome?: (id: number, outcome: Outcome) => void
+  /** told of every bind: the time since the pod was first seen */
+  readonly onBound?: (sinceSeenMs: number) => void
 }
 
 type Phase = 'starting' | 'standby' | 'running' | 'draining' | 'stopped'
@@ -56,7 +58,6 @@ type Phase = 'starting' | 'standby' | 'running' | 'draining' | 'stopped'
 const STALE_MS = 180_000
 /** How many seconds the rate of decisions is averaged over. */
 const RATE_SECONDS = 5
-const EXPLAINED_ATTEMPTS = 10
 
 /** Where no fallback is wanted: the pod is tried again after its back-off. */
 const noFallback: Policy = {
@@ -106,7 +107,6 @@ export class SchedulingSystem {
   readonly #reporter: ApiReporter
   readonly #watches: { readonly kind: string; readonly watch: ListWatch<KubeObject> }[] = []
   readonly #decisionRate: RateMeter
-  readonly #policies = new Map<string, Policy>()
   readonly #reading = new AbortController()
   readonly #candidacy = new AbortController()
   readonly #running: Promise<unknown>[] = []
@@ -130,10 +130,9 @@ export class SchedulingSystem {
       env,
       clock,
       ...(kubernetes.kubeconfig === undefined ? {} : { kubeconfig: kubernetes.kubeconfig }),
-      ...(kubernetes.context === undefined ? {} : { context: kubernetes.context }),
       ...(kubernetes.inCluster === undefined ? {} : { inCluster: kubernetes.inCluster }),
     })
-    this.store = openDecisionStore({ ...decisions, clock, log: (message) => log.warn(message) })
+    this.store = this.#openStore(decisions)
     const client = { connection: this.connection, clock }
     const binder = new ApiBinder({
       ...client,
@@ -152,7 +151,6 @@ export class SchedulingSystem {
       },
     })
     const profiles = profilesOf(configuration)
-    for (const { policy, fallback } of profiles) for (const one of [policy, fallback]) this.#policies.set(one.name, one)
     this.scheduler = new Scheduler({
       clock,
       random: random.fork(),
@@ -179,15 +177,13 @@ export class SchedulingSystem {
           this.metrics.decided(record)
           options.onDecision?.(record)
         },
-        settle: (id, outcome, message, bindMs) => {
-          this.store.settle(id, outcome, message, bindMs)
-          options.onOutcome?.(id, outcome)
-        },
+        settle: (id, outcome, message, bindMs) => this.store.settle(id, outcome, message, bindMs),
       },
-      observer: this.metrics,
+      observer: this.#observer(),
       log,
       maxBindsInFlight: scheduling.bindsInFlight,
-      firstDecisionId: this.store.nextId(),
+      // Microseconds: also replicas that share a file do not give out the same number.
+      firstDecisionId: Math.max(this.store.nextId(), clock.nowMs() * 1000),
     })
     this.#observe()
   }
@@ -373,15 +369,40 @@ export class SchedulingSystem {
   readonly decisions = {
     list: (filter: DecisionFilter): DecisionPage => this.store.list(filter),
     history: (pod: PodReference, limit: number): readonly DecisionRecord[] => this.store.history(pod, limit),
-    explain: (namespace: string, name: string): Explanation | undefined => {
-      const [latest, ...earlier] = this.store.history({ namespace, pod: name }, EXPLAINED_ATTEMPTS)
-      if (latest === undefined) return undefined
-      const policy = this.#policies.get(latest.policy)
-      return explain(latest, earlier, policy === undefined ? {} : { rank: rankRooms(policy, latest.usage) })
-    },
+    explain: (namespace: string, name: string): Explanation | undefined => explainPod(this.store, namespace, name),
   }
 
   // Within
+
+  /** The metrics, and whoever else wants to know of binds. */
+  #observer(): SchedulingObserver {
+    const { metrics } = this
+    const { onBound } = this.#options
+    return {
+      attempted: (schedulerName, result, durationMs) => metrics.attempted(schedulerName, result, durationMs),
+      phase: (schedulerName, phase, durationMs) => metrics.phase(schedulerName, phase, durationMs),
+      bound: (schedulerName, attempts, sinceSeenMs) => {
+        metrics.bound(schedulerName, attempts, sinceSeenMs)
+        onBound?.(sinceSeenMs)
+      },
+      queued: (queue, event) => metrics.queued(queue, event),
+      fellBack: (schedulerName, policy) => metrics.fellBack(schedulerName, policy),
+      unreadable: (kind) => metrics.unreadable(kind),
+    }
+  }
+
+  /** A store where the user wants it; in a place of our choice it is no reason not to run if it cannot be had. */
+  #openStore(decisions: Configuration['decisions']): DecisionStore {
+    const { clock, env, log } = this.#options
+    const options = { ...decisions, clock, log: (message: string) => log.warn(message) }
+    if (decisions.path !== AUTO) return openDecisionStore(options)
+    try {
+      return openDecisionStore({ ...options, path: storePathFor(this.connection.address, env) })
+    } catch (error) {
+      log.warn('decisions are kept in memory only: the store cannot be opened', { error })
+      return openDecisionStore({ ...options, path: ':memory:' })
+    }
+  }
 
   #figures(index: number): NodeFigures {
     const { allocatable, requested, podCount, maxPods } = this.cluster

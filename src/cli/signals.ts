@@ -1,0 +1,42 @@
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+/** Two signals within this time are one wish: a terminal and npm both pass on the same Ctrl-C. */
+const SAME_WISH_MS = 500
+
+/** The user's wish to stop. */
+export interface StopRequest {
+  /** aborted when the wish is there */
+  readonly signal: AbortSignal
+  /** resolves when the wish is there */
+  readonly requested: Promise<void>
+  /** stops listening */
+  release(): void
+}
+
+/**
+ * Listens for Ctrl-C and its kin. A second one, a while after the first, ends the process at once.
+ * Keeps the process alive until `release`.
+ */
+export const untilSignalled = (): StopRequest => {
+  const abort = new AbortController()
+  let firstAtMs = 0
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (!abort.signal.aborted) {
+      firstAtMs = performance.now()
+      abort.abort(new Error(`stopped by ${name}`))
+    } else if (performance.now() - firstAtMs > SAME_WISH_MS) process.exit(130)
+  }
+  for (const name of SIGNALS) process.on(name, onSignal)
+  // Signal listeners alone do not keep Node running.
+  const alive = setInterval(() => {}, 2 ** 30)
+  const requested = new Promise<void>((resolve) => {
+    abort.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  return {
+    signal: abort.signal,
+    requested,
+    release: () => {
+      clearInterval(alive)
+      for (const name of SIGNALS) process.off(name, onSignal)
+    },
+  }
+}

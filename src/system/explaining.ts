@@ -1,0 +1,34 @@
+import type { Clock } from '../clock/clock.ts'
+import { explain, type Explanation } from '../decisions/explanation.ts'
+import type { DecisionRecord } from '../decisions/record.ts'
+import { type DecisionStore, openDecisionStore } from '../decisions/store.ts'
+import { createPolicy, policyNames } from '../policies/registry.ts'
+import { rankRooms } from './rooms.ts'
+
+const ATTEMPTS = 10
+
+/** A fresh policy of the record's name: what those in use remember must not change by being asked. */
+const rankOf = ({ policy, usage }: DecisionRecord) =>
+  policyNames.includes(policy) ? { rank: rankRooms(createPolicy(policy), usage) } : {}
+
+/** @returns undefined if nothing is kept about the pod. @throws StowageError STORE_UNUSABLE */
+export const explainPod = (store: DecisionStore, namespace: string, name: string): Explanation | undefined => {
+  const [latest, ...earlier] = store.history({ namespace, pod: name }, ATTEMPTS)
+  return latest === undefined ? undefined : explain(latest, earlier, rankOf(latest))
+}
+
+/** The same from a file that no process has open now, or another one has. @throws StowageError STORE_UNUSABLE */
+export const explainFromStore = (
+  path: string,
+  namespace: string,
+  name: string,
+  clock: Clock,
+): Explanation | undefined => {
+  // As old and as large as it likes: whoever only reads must not prune.
+  const store = openDecisionStore({ path, maxAgeMs: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER, clock })
+  try {
+    return explainPod(store, namespace, name)
+  } finally {
+    store.close()
+  }
+}
