@@ -1,0 +1,62 @@
+import type { KubeObject, WatchEvent } from '../../cluster/objects.ts'
+import type { ObjectAccess } from './access.ts'
+import { badRequest } from './failure.ts'
+import type { ApiObject } from './json.ts'
+import type { Registry } from './registry.ts'
+import { type Resource, resourceNamed } from './resources.ts'
+import type { Change } from './store.ts'
+
+const rowOf = (resource: string): Resource => {
+  const found = resourceNamed(resource)
+  if (found === undefined) throw badRequest(`there is no resource ${resource}`)
+  return found
+}
+
+/** `ObjectAccess` over the registry that the HTTP side uses too. */
+export class InProcessAccess implements ObjectAccess {
+  readonly #registry: Registry
+
+  constructor(registry: Registry) {
+    this.#registry = registry
+  }
+
+  get(resource: string, namespace: string, name: string): KubeObject | undefined {
+    const row = rowOf(resource)
+    const object = this.#registry.find(row, namespace, name)?.object
+    return object === undefined || row.toWire === undefined ? object : row.toWire(object)
+  }
+
+  list(resource: string): readonly KubeObject[] {
+    const row = rowOf(resource)
+    const { toWire } = row
+    return Array.from(this.#registry.collection(row).entries.values(), ({ object }) => (toWire === undefined ? object : toWire(object)))
+  }
+
+  create(resource: string, object: KubeObject): KubeObject {
+    const row = rowOf(resource)
+    // A copy: defaults are filled in deep within.
+    const own = structuredClone(object) as ApiObject
+    const body: ApiObject = { ...own, metadata: own.metadata ?? {} }
+    return this.#registry.create(row, body.metadata.namespace ?? '', row.fromWire === undefined ? body : row.fromWire(body))
+  }
+
+  update(resource: string, object: KubeObject, subresource?: 'status'): KubeObject {
+    const row = rowOf(resource)
+    const body: ApiObject = { ...object, metadata: { ...object.metadata } }
+    const { namespace = '', name = '' } = body.metadata
+    return this.#registry.update(row, namespace, name, row.fromWire === undefined ? body : row.fromWire(body), subresource ?? '')
+  }
+
+  remove(resource: string, namespace: string, name: string, gracePeriodSeconds?: number): void {
+    this.#registry.remove(rowOf(resource), namespace, name, gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds })
+  }
+
+  subscribe(resource: string, listener: (event: WatchEvent<KubeObject>) => void): () => void {
+    const row = rowOf(resource)
+    const { toWire } = row
+    const { listeners } = this.#registry.collection(row)
+    const own = ({ type, entry }: Change): void => listener({ type, object: toWire === undefined ? entry.object : toWire(entry.object) })
+    listeners.add(own)
+    return () => void listeners.delete(own)
+  }
+}

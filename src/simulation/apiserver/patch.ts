@@ -1,0 +1,118 @@
+import jsonPatch from 'fast-json-patch'
+import { ApiFailure, badRequest } from './failure.ts'
+import { type Json, isJson, put } from './json.ts'
+import type { FieldNode, TypeNode } from './schema.ts'
+
+/** How a PATCH body is to be read, by its content type. */
+export type PatchKind = 'json' | 'merge' | 'strategic' | 'apply'
+export const patchKinds: ReadonlyMap<string, PatchKind> = new Map([
+  ['application/json-patch+json', 'json'],
+  ['application/merge-patch+json', 'merge'],
+  ['application/strategic-merge-patch+json', 'strategic'],
+  ['application/apply-patch+yaml', 'apply'],
+])
+
+/**
+ * An object with a patch applied. Neither is changed; what the patch does not touch is shared with the object.
+ * @throws ApiFailure 400 or 422
+ */
+export const applyPatch = (kind: PatchKind, type: TypeNode, object: Json, patch: unknown): Json => {
+  if (kind === 'json') return applyJsonPatch(object, patch)
+  if (!isJson(patch)) throw badRequest('the patch is no JSON object')
+  return kind === 'merge' ? (mergePatch(object, patch) as Json) : strategicMerge(type, object, patch)
+}
+
+const operationLimit = 10_000
+
+const applyJsonPatch = (object: Json, patch: unknown): Json => {
+  if (!Array.isArray(patch)) throw badRequest('error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch')
+  if (patch.length > operationLimit)
+    throw new ApiFailure(413, 'RequestEntityTooLarge', `Request entity too large: The allowed maximum operations in a JSON patch is ${operationLimit}, got ${patch.length}`)
+  try {
+    return jsonPatch.applyPatch(structuredClone(object), patch as jsonPatch.Operation[], true, true, true).newDocument
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+    throw new ApiFailure(422, 'Invalid', `the server rejected our request due to an error in our request: ${why}`, {})
+  }
+}
+
+/** RFC 7386 */
+const mergePatch = (target: unknown, patch: unknown): unknown => {
+  if (!isJson(patch)) return patch
+  const result: Json = isJson(target) ? { ...target } : {}
+  for (const [field, value] of Object.entries(patch)) {
+    if (value === null) delete result[field]
+    else put(result, field, mergePatch(Object.hasOwn(result, field) ? result[field] : undefined, value))
+  }
+  return result
+}
+
+const directive = '$patch'
+
+/** Kubernetes' strategic merge: lists of items with a key are merged by it (apimachinery strategicpatch). */
+const strategicMerge = (type: TypeNode | undefined, target: Json, patch: Json): Json => {
+  if (patch[directive] === 'replace') return withoutDirectives(patch)
+  if (patch[directive] === 'delete') return {}
+  const result: Json = { ...target }
+  const retained = patch['$retainKeys']
+  if (Array.isArray(retained)) for (const field of Object.keys(result)) if (!retained.includes(field)) delete result[field]
+  for (const [field, value] of Object.entries(patch)) {
+    if (field === directive || field === '$retainKeys' || field.startsWith('$setElementOrder/')) continue
+    if (field.startsWith('$deleteFromPrimitiveList/')) {
+      const list = field.slice('$deleteFromPrimitiveList/'.length)
+      const gone = Array.isArray(value) ? value : []
+      const current = result[list]
+      if (Array.isArray(current)) result[list] = current.filter((item) => !gone.includes(item))
+      continue
+    }
+    const node: FieldNode | undefined = type?.shape === 'struct' ? type.fields.get(field) : undefined
+    const current = Object.hasOwn(result, field) ? result[field] : undefined
+    if (value === null) delete result[field]
+    else if (isJson(value)) put(result, field, strategicMerge(node?.type ?? type?.element, isJson(current) ? current : {}, value))
+    else if (Array.isArray(value)) {
+      const order = patch[`$setElementOrder/${field}`]
+      put(result, field, mergeLists(node, Array.isArray(current) ? current : [], value, Array.isArray(order) ? order : undefined))
+    } else put(result, field, value)
+  }
+  return result
+}
+
+const mergeLists = (node: FieldNode | undefined, current: unknown[], patch: unknown[], order: unknown[] | undefined): unknown[] => {
+  if (node?.mergesValues === true) {
+    const merged = [...current, ...patch.filter((item) => !current.includes(item))]
+    return order === undefined ? merged : sortLike(merged, order, (item) => item)
+  }
+  const key = node?.mergeKey
+  if (key === undefined || patch.some((item) => isJson(item) && item[directive] === 'replace'))
+    return patch.filter((item) => !(isJson(item) && item[directive] === 'replace')).map((item) => (isJson(item) ? withoutDirectives(item) : item))
+  const merged = [...current]
+  for (const item of patch) {
+    if (!isJson(item)) continue
+    if (item[key] === undefined) throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`)
+    const at = merged.findIndex((other) => isJson(other) && other[key] === item[key])
+    if (item[directive] === 'delete') {
+      if (at >= 0) merged.splice(at, 1)
+      continue
+    }
+    const before = at < 0 ? undefined : merged[at]
+    const next = strategicMerge(node?.type.element, isJson(before) ? before : {}, item)
+    if (at < 0) merged.push(next)
+    else merged[at] = next
+  }
+  return order === undefined ? merged : sortLike(merged, order.map((item) => (isJson(item) ? item[key] : item)), (item) => (isJson(item) ? item[key] : item))
+}
+
+/** Items in the order of their keys in `order`; those not named there stay in front, as they were. */
+const sortLike = (items: unknown[], order: unknown[], keyOf: (item: unknown) => unknown): unknown[] => {
+  const place = new Map(order.map((key, i) => [key, i]))
+  return items.toSorted((a, b) => (place.get(keyOf(a)) ?? -1) - (place.get(keyOf(b)) ?? -1))
+}
+
+const withoutDirectives = (patch: Json): Json => {
+  const result: Json = {}
+  for (const [field, value] of Object.entries(patch)) {
+    if (field.startsWith('$') || value === null) continue
+    put(result, field, isJson(value) ? withoutDirectives(value) : value)
+  }
+  return result
+}
