@@ -150,6 +150,30 @@ test('every metric has help and a type, and every line is in the exposition form
   }
 })
 
+test('no series is served twice, whatever number of profiles there is', async () => {
+  const metrics = busy()
+  metrics.attempted('batch', 'scheduled', 1)
+  metrics.attempted('batch', 'error', 1)
+  const names = (await metrics.scrape()).body
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.slice(0, line.lastIndexOf(' ')))
+  assert.deepEqual(
+    names.filter((name, at) => names.indexOf(name) !== at),
+    [],
+  )
+})
+
+test('a duration that is no number costs its sample and nothing else', async () => {
+  const metrics = busy()
+  metrics.attempted('stowage', 'scheduled', Number.NaN)
+  metrics.bound('stowage', 1, Number.POSITIVE_INFINITY)
+  const series = await seriesOf(metrics)
+  assert.equal(series.get('scheduler_schedule_attempts_total{result="scheduled",profile="stowage"}'), 3)
+  assert.equal(series.get('drl_scheduler_schedule_duration_seconds_count'), 4)
+  assert.ok([...series.values()].every((value) => Number.isFinite(value)))
+})
+
 const promtool = spawnSync('promtool', ['--version']).status === 0
 test('promtool finds nothing to say but the names that the original chose', {
   skip: promtool ? false : 'promtool is not on this machine',

@@ -1,4 +1,5 @@
-import { Counter, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, exponentialBuckets, Gauge, Registry } from 'prom-client'
+import { type Count, CountFamily, SeriesOf, type Spread, SpreadFamily } from './tally.ts'
 
 type Queue = 'active' | 'backoff' | 'unschedulable' | 'gated'
 type Attempt = 'scheduled' | 'unschedulable' | 'error'
@@ -46,37 +47,10 @@ const phaseBuckets = exponentialBuckets(0.0001, 2, 12)
 /** Ours start at 25 us: a decision here takes less than kube-scheduler's first bucket. */
 const decisionBuckets = exponentialBuckets(0.000_025, 2, 18)
 
+const podAttemptBuckets = exponentialBuckets(1, 2, 5)
+
 /** kube-scheduler's cap on the label `attempts`. */
 const ATTEMPTS_CAP = 15
-
-/** Most values one label may take from outside (policies, events): the rest counts as `other`. */
-const MAX_LABEL_VALUES = 200
-
-interface AttemptSeries {
-  readonly total: Counter.Internal
-  readonly seconds: Histogram.Internal<string>
-  readonly drlTotal: Counter.Internal
-}
-
-/** Series of one metric by their label values, bound once: asking again allocates nothing but the key. */
-class Bound<T> {
-  readonly #series = new Map<string, T>()
-  readonly #bind: (...values: string[]) => T
-
-  constructor(bind: (...values: string[]) => T) {
-    this.#bind = bind
-  }
-
-  at(a: string, b = ''): T {
-    const key = b === '' ? a : `${a}\n${b}`
-    let series = this.#series.get(key)
-    if (series === undefined) {
-      series = this.#series.size < MAX_LABEL_VALUES ? this.#bind(a, b) : this.#bind('other', 'other')
-      if (this.#series.size < MAX_LABEL_VALUES) this.#series.set(key, series)
-    }
-    return series
-  }
-}
 
 /**
  * The metrics of the process, in a registry of their own. Names and buckets are kube-scheduler's where they mean the same (its
@@ -85,134 +59,118 @@ class Bound<T> {
  */
 export class Metrics {
   readonly registry = new Registry()
-
-  readonly #attempts: Bound<AttemptSeries>
-  readonly #drlSeconds: Histogram
-  readonly #decisionSeconds: Histogram
-  readonly #phases: Bound<Histogram.Internal<string>>
-  readonly #sli: Histogram.Internal<string>[]
-  readonly #podAttempts: Histogram
-  readonly #incoming: Bound<Counter.Internal>
-  readonly #decided: Bound<Counter.Internal>
-  readonly #fallbacks: Bound<Counter.Internal>
-  readonly #bindFailures: Bound<Counter.Internal>
-  readonly #unreadable: Bound<Counter.Internal>
-  readonly #watchCuts: Bound<Counter.Internal>
-  readonly #relists: Bound<Counter.Internal>
+  readonly #attempts: SeriesOf<{ readonly total: Count; readonly seconds: Spread }>
+  readonly #drlSuccess: Count
+  readonly #drlFailed: Count
+  readonly #drlSeconds: Spread
+  readonly #decisionSeconds: Spread
+  readonly #phases: SeriesOf<Spread>
+  readonly #sli: SeriesOf<Spread>
+  readonly #podAttempts: Spread
+  readonly #incoming: SeriesOf<Count>
+  readonly #decided: SeriesOf<Count>
+  readonly #fallbacks: SeriesOf<Count>
+  readonly #bindFailures: SeriesOf<Count>
+  readonly #unreadable: SeriesOf<Count>
+  readonly #watchCuts: SeriesOf<Count>
+  readonly #relists: SeriesOf<Count>
 
   constructor() {
-    const registers = [this.registry]
-    const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
-      new Counter({ name, help, labelNames, registers })
-    const histogram = <L extends string>(
-      name: string,
-      help: string,
-      buckets: number[],
-      labelNames: readonly L[] = [],
-    ): Histogram<L> => new Histogram({ name, help, buckets, labelNames, registers })
-
-    const attempts = counter(
+    const attempts = this.#counter<'result' | 'profile'>(
       'scheduler_schedule_attempts_total',
       "Number of attempts to schedule pods, by the result. 'unschedulable' means a pod could not be scheduled, while 'error' means an internal scheduler problem.",
-      ['result', 'profile'],
     )
-    const attemptSeconds = histogram(
+    const attemptSeconds = this.#histogram<'result' | 'profile'>(
       'scheduler_scheduling_attempt_duration_seconds',
       'Scheduling attempt latency in seconds (scheduling algorithm + binding)',
       attemptBuckets,
-      ['result', 'profile'],
     )
-    const drlAttempts = counter(
+    this.#attempts = new SeriesOf((profile, result) => ({
+      total: attempts.series({ result, profile }),
+      seconds: attemptSeconds.series({ result, profile }),
+    }))
+    const drlAttempts = this.#counter<'status'>(
       'drl_scheduler_schedule_attempts_total',
       'Attempts to schedule a pod, by status: success or failed',
-      ['status'],
     )
-    this.#attempts = new Bound((profile, result) => ({
-      total: attempts.labels({ result, profile }),
-      seconds: attemptSeconds.labels({ result, profile }),
-      drlTotal: drlAttempts.labels({ status: result === 'scheduled' ? 'success' : 'failed' }),
-    }))
-    this.#drlSeconds = histogram(
+    this.#drlSuccess = drlAttempts.series({ status: 'success' })
+    this.#drlFailed = drlAttempts.series({ status: 'failed' })
+    this.#drlSeconds = this.#histogram(
       'drl_scheduler_schedule_duration_seconds',
       'Time of one scheduling attempt in seconds',
       attemptBuckets,
-    )
-    this.#decisionSeconds = histogram(
+    ).series({})
+    this.#decisionSeconds = this.#histogram(
       'stowage_decision_duration_seconds',
       'Time of one decision, constraints and ranking without the bind, in seconds',
       decisionBuckets,
-    )
+    ).series({})
 
-    const phases = histogram(
+    const phases = this.#histogram<'extension_point' | 'status' | 'profile'>(
       'scheduler_framework_extension_point_duration_seconds',
       'Latency for running all plugins of a specific extension point.',
       phaseBuckets,
-      ['extension_point', 'status', 'profile'],
     )
-    this.#phases = new Bound((profile, phase) => phases.labels({ extension_point: phase, status: 'Success', profile }))
-
-    const sli = histogram(
+    this.#phases = new SeriesOf((profile, phase) =>
+      phases.series({ extension_point: phase, status: 'Success', profile }),
+    )
+    const sli = this.#histogram<'attempts'>(
       'scheduler_pod_scheduling_sli_duration_seconds',
       'E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue and might involve multiple scheduling attempts.',
       sliBuckets,
-      ['attempts'],
     )
-    this.#sli = Array.from({ length: ATTEMPTS_CAP }, (_, i) =>
-      sli.labels({ attempts: i + 1 === ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(i + 1) }),
-    )
-    this.#podAttempts = histogram(
+    this.#sli = new SeriesOf((attempts) => sli.series({ attempts }))
+    this.#podAttempts = this.#histogram(
       'scheduler_pod_scheduling_attempts',
       'Number of attempts to successfully schedule a pod.',
-      exponentialBuckets(1, 2, 5),
-    )
-    const incoming = counter(
+      podAttemptBuckets,
+    ).series({})
+    const incoming = this.#counter<'queue' | 'event'>(
       'scheduler_queue_incoming_pods_total',
       'Number of pods added to scheduling queues by event and queue type.',
-      ['queue', 'event'],
     )
-    this.#incoming = new Bound((queue, event) => incoming.labels({ queue, event }))
+    this.#incoming = new SeriesOf((queue, event) => incoming.series({ queue, event }))
 
-    const decided = counter('stowage_decisions_total', 'Decisions by policy and by where the ranking came from', [
-      'policy',
-      'source',
-    ])
-    this.#decided = new Bound((policy, source) => decided.labels({ policy, source }))
-    const fallbacks = counter(
+    const decided = this.#counter<'policy' | 'source'>(
+      'stowage_decisions_total',
+      'Decisions by policy and by where the ranking came from',
+    )
+    this.#decided = new SeriesOf((policy, source) => decided.series({ policy, source }))
+    const fallbacks = this.#counter<'profile' | 'policy'>(
       'stowage_fallbacks_total',
       'Pods that the fallback placed because the policy gave nothing',
-      ['profile', 'policy'],
     )
-    this.#fallbacks = new Bound((profile, policy) => fallbacks.labels({ profile, policy }))
-    const bindFailures = counter(
+    this.#fallbacks = new SeriesOf((profile, policy) => fallbacks.series({ profile, policy }))
+    const bindFailures = this.#counter<'kind'>(
       'stowage_bind_failures_total',
       'Binds that the API server did not take, by kind: conflict, gone or error',
-      ['kind'],
     )
-    this.#bindFailures = new Bound((kind) => bindFailures.labels({ kind }))
-    const unreadable = counter(
+    this.#bindFailures = new SeriesOf((kind) => bindFailures.series({ kind }))
+    const unreadable = this.#counter<'kind'>(
       'stowage_unreadable_objects_total',
       'Objects from the API server that could not be read',
-      ['kind'],
     )
-    this.#unreadable = new Bound((kind) => unreadable.labels({ kind }))
-    const watchCuts = counter('stowage_watch_cuts_total', 'Watches that ended before their time, by resource', [
-      'resource',
-    ])
-    this.#watchCuts = new Bound((resource) => watchCuts.labels({ resource }))
-    const relists = counter('stowage_relists_total', 'Lists read anew because a watch could not resume, by resource', [
-      'resource',
-    ])
-    this.#relists = new Bound((resource) => relists.labels({ resource }))
-
+    this.#unreadable = new SeriesOf((kind) => unreadable.series({ kind }))
+    const watchCuts = this.#counter<'resource'>(
+      'stowage_watch_cuts_total',
+      'Watches that ended before their time, by resource',
+    )
+    this.#watchCuts = new SeriesOf((resource) => watchCuts.series({ resource }))
+    const relists = this.#counter<'resource'>(
+      'stowage_relists_total',
+      'Lists read anew because a watch could not resume, by resource',
+    )
+    this.#relists = new SeriesOf((resource) => relists.series({ resource }))
     this.#addProcess()
   }
 
   attempted(schedulerName: string, result: Attempt, durationMs: number): void {
     const series = this.#attempts.at(schedulerName, result)
     const seconds = durationMs / 1000
-    series.total.inc()
+    series.total.add()
     series.seconds.observe(seconds)
-    series.drlTotal.inc()
+    if (result === 'scheduled') this.#drlSuccess.add()
+    else this.#drlFailed.add()
     this.#drlSeconds.observe(seconds)
   }
 
@@ -221,39 +179,38 @@ export class Metrics {
   }
 
   bound(_schedulerName: string, attempts: number, sinceSeenMs: number): void {
-    // clamped to the bounds of the array
-    this.#sli[Math.min(Math.max(attempts, 1), ATTEMPTS_CAP) - 1]!.observe(sinceSeenMs / 1000)
+    this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceSeenMs / 1000)
     this.#podAttempts.observe(attempts)
   }
 
   queued(queue: Queue, event: string): void {
-    this.#incoming.at(queue, event).inc()
+    this.#incoming.at(queue, event).add()
   }
 
   fellBack(schedulerName: string, policy: string): void {
-    this.#fallbacks.at(schedulerName, policy).inc()
+    this.#fallbacks.at(schedulerName, policy).add()
   }
 
   unreadable(kind: string): void {
-    this.#unreadable.at(kind).inc()
+    this.#unreadable.at(kind).add()
   }
 
   /** A decision was made: fields of its DecisionRecord. */
   decided(record: { readonly policy: string; readonly source: string; readonly cycleMs: number }): void {
-    this.#decided.at(record.policy, record.source).inc()
+    this.#decided.at(record.policy, record.source).add()
     this.#decisionSeconds.observe(record.cycleMs / 1000)
   }
 
   bindFailed(kind: string): void {
-    this.#bindFailures.at(kind).inc()
+    this.#bindFailures.at(kind).add()
   }
 
   watchCut(resource: string): void {
-    this.#watchCuts.at(resource).inc()
+    this.#watchCuts.at(resource).add()
   }
 
   relisted(resource: string): void {
-    this.#relists.at(resource).inc()
+    this.#relists.at(resource).add()
   }
 
   /** The text that Prometheus scrapes, and its content type. */
@@ -329,6 +286,14 @@ export class Metrics {
       gauge.set({ state: 'not_ready' }, cluster.notReadyNodes)
     })
     this.#gauge('drl_scheduler_pod_count', 'Pods placed on a node', [], (gauge) => gauge.set(source.cluster().pods))
+  }
+
+  #counter<L extends string>(name: string, help: string): CountFamily<L> {
+    return new CountFamily<L>(name, help).register(this.registry)
+  }
+
+  #histogram<L extends string = never>(name: string, help: string, buckets: readonly number[]): SpreadFamily<L> {
+    return new SpreadFamily<L>(name, help, buckets).register(this.registry)
   }
 
   #gauge<L extends string>(
