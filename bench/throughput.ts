@@ -56,7 +56,7 @@ const startStowage: Start = async ({ kubeconfigPath }) => {
     kubeconfigPath,
     '--profile',
     'default-scheduler=kube-default',
-    '--port',
+    '--api-port',
     '0',
     '--metrics-port',
     '0',
