@@ -95,7 +95,11 @@ const pods = (sign: 1 | -1): Lever => ({
   unit: 'count',
   direction: sign < 0 ? 'freed' : 'taken',
   stepAmount: 1,
-  maxSteps: (room) => (sign < 0 ? steps(room.pods, 1) : steps(room.maxPods - room.pods - 1, 1)),
+  // what is requested there is requested by at least one
+  maxSteps: (room) =>
+    sign < 0
+      ? steps(room.pods - (room.requestedCpuMilli + room.requestedMemoryBytes > 0 ? 1 : 0), 1)
+      : steps(room.maxPods - room.pods - 1, 1),
   share: (room, amount) => share(amount, room.maxPods),
   apply: (room, amount) => ({ ...room, pods: room.pods + sign * amount }),
 })
@@ -104,51 +108,61 @@ const pods = (sign: 1 | -1): Lever => ({
 const LEVERS: readonly Lever[] = [cpu(-1), memory(-1), pods(-1), cpu(1), memory(1), pods(1)]
 
 /** A change that is harder to say has to be so much smaller to be told instead. */
-const CLEARLY_SMALLER = 0.9
-
-/** Probes before bisecting: finds changes that help only up to a point (balance), and costs little where none helps. */
-const PROBES = 8
+const CLEARLY_SMALLER = 0.75
 
 /** The candidate that the pod went to; the best, where it went elsewhere. */
 export const chosen = (record: DecisionRecord): CandidateRecord | undefined =>
   record.candidates.find((candidate) => candidate.node === record.node) ?? record.candidates[0]
 
+/** What a change did: the challenger is above all others, it is not, or no score moved at all. */
+type Effect = 'wins' | 'loses' | 'none'
+
+/** What it does to a challenger if one candidate's room is another: both by index. */
+type Trial = (challenger: number, changed: number, room: CandidateRoom) => Effect
+
 /**
  * Scores after a change: as recorded, plus what the change does to the rank by rooms. So terms that do not depend on room
- * stay as they were. A candidate wins if it is above every other.
+ * stay as they were.
  */
-const winner = (record: DecisionRecord, rank: RankRooms) => {
+const trialOf = (record: DecisionRecord, rank: RankRooms): Trial => {
   const rooms = record.candidates.map((candidate) => candidate.room)
   const before = Array.from(rank(rooms, record))
-  return (challenger: number, changed: number, room: CandidateRoom): boolean => {
-    const after = rank(
-      rooms.map((each, index) => (index === changed ? room : each)),
-      record,
-    )
-    const score = (index: number): number =>
-      (record.candidates[index]?.score ?? Number.NaN) + ((after[index] ?? Number.NaN) - (before[index] ?? Number.NaN))
-    const own = score(challenger)
-    return rooms.every((_, index) => index === challenger || own > score(index))
+  return (challenger, changed, room) => {
+    const after = rank(rooms.with(changed, room), record)
+    const moved = rooms.map((_, index) => (after[index] ?? Number.NaN) - (before[index] ?? Number.NaN))
+    if (moved.every((by) => by === 0)) return 'none'
+    const scores = record.candidates.map((candidate, index) => candidate.score + (moved[index] ?? Number.NaN))
+    const own = scores[challenger] ?? Number.NaN
+    return scores.every((score, index) => index === challenger || own > score) ? 'wins' : 'loses'
   }
 }
 
-/** The least number of steps, from 1 to `most`, that does; exact if more steps never undo it, else the least near the first probe that did. */
-const leastSteps = (most: number, does: (steps: number) => boolean): number | undefined => {
+/**
+ * The least number of steps, from 1 to `most`, that wins: exact where more steps never undo it. Where all of them do not
+ * win, some may (balance), so a few in between are tried.
+ */
+const leastSteps = (most: number, effectOf: (steps: number) => Effect): number | undefined => {
+  if (most < 1) return undefined
   let not = 0
-  for (let probe = 1; probe <= PROBES; probe++) {
-    let upTo = Math.ceil((most * probe) / PROBES)
-    if (upTo <= not || !does(upTo)) {
-      not = Math.max(not, upTo)
-      continue
-    }
-    while (upTo - not > 1) {
-      const middle = Math.floor((not + upTo) / 2)
-      if (does(middle)) upTo = middle
-      else not = middle
-    }
-    return upTo
+  let enough = most
+  const atMost = effectOf(most)
+  if (atMost === 'none') return undefined
+  if (atMost === 'loses') {
+    const between = [0.25, 0.5, 0.75]
+      .map((part) => Math.round(most * part))
+      .filter((count) => count > 0 && count < most)
+    const found = between.findIndex((count) => effectOf(count) === 'wins')
+    if (found < 0) return undefined
+    // found is an index of it
+    enough = between[found]!
+    not = between[found - 1] ?? 0
   }
-  return undefined
+  while (enough - not > 1) {
+    const middle = Math.floor((not + enough) / 2)
+    if (effectOf(middle) === 'wins') enough = middle
+    else not = middle
+  }
+  return enough
 }
 
 /** Where a candidate loses most: the term's name and by how much. */
@@ -166,12 +180,7 @@ const changeText = ({ resource, amount, direction }: Change): string => {
   return `${amountText(resource, amount, 'more', Math.ceil)} had been ${direction === 'freed' ? 'free' : 'requested'}`
 }
 
-const alternative = (
-  record: DecisionRecord,
-  at: number,
-  rank: RankRooms | undefined,
-  bothSides: boolean,
-): Alternative => {
+const alternative = (record: DecisionRecord, at: number, trial: Trial | undefined, bothSides: boolean): Alternative => {
   // the caller gives indexes of candidates, and there is a best where there is one
   const challenger = record.candidates[at]!
   const best = chosen(record)!
@@ -187,24 +196,23 @@ const alternative = (
     change,
     sentence: `${[head, sentence].filter((part) => part !== '').join('; ')}.`,
   })
-  if (rank === undefined) {
+  if (trial === undefined) {
     if (behindBy === 0) return tell(null, '')
     const points = `${name} was ${numberText(Math.abs(behindBy), 2)} points ${behindBy > 0 ? 'behind' : 'ahead'}`
     return tell(null, loses === '' ? points : `${points}: ${loses}`)
   }
-  const wins = winner(record, rank)
   let simplest: { change: Change; share: number } | undefined
   for (const changed of bothSides ? [at, bestAt] : [at]) {
     const { node, room } = changed === at ? challenger : best
     for (const lever of LEVERS) {
-      const most = lever.maxSteps(room, record)
-      const least = leastSteps(most, (count) => wins(at, changed, lever.apply(room, count * lever.stepAmount)))
+      const { resource, unit, direction, stepAmount } = lever
+      // more than what is told already is not looked for
+      const worthwhile = simplest === undefined ? Number.POSITIVE_INFINITY : simplest.share * CLEARLY_SMALLER
+      const most = Math.min(lever.maxSteps(room, record), Math.floor(worthwhile / lever.share(room, stepAmount)))
+      const least = leastSteps(most, (count) => trial(at, changed, lever.apply(room, count * stepAmount)))
       if (least === undefined) continue
-      const amount = least * lever.stepAmount
-      const found = lever.share(room, amount)
-      if (simplest !== undefined && simplest.share * CLEARLY_SMALLER <= found) continue
-      const { resource, unit, direction } = lever
-      simplest = { change: { node, resource, amount, unit, direction }, share: found }
+      const amount = least * stepAmount
+      simplest = { change: { node, resource, amount, unit, direction }, share: lever.share(room, amount) }
     }
   }
   if (simplest === undefined) {
@@ -212,10 +220,10 @@ const alternative = (
       const levers = LEVERS.filter((lever) => lever.direction === direction)
       const { room } = challenger
       const full = levers.reduce(
-        (changed, lever) => lever.apply(changed, lever.maxSteps(room, record) * lever.stepAmount),
+        (changed, lever) => lever.apply(changed, lever.maxSteps(changed, record) * lever.stepAmount),
         room,
       )
-      return wins(at, at, full)
+      return trial(at, at, full) === 'wins'
     })
     if (together !== undefined) {
       const state = together === 'freed' ? 'empty' : 'full'
@@ -274,10 +282,11 @@ export const counterfactual = (record: DecisionRecord, rank?: RankRooms): Counte
   if (best === undefined) return null
   const [second, ...others] = record.candidates.map((_, at) => at).filter((at) => record.candidates[at] !== best)
   if (second === undefined) return null
-  const runnerUp = alternative(record, second, rank, true)
+  const trial = rank === undefined ? undefined : trialOf(record, rank)
+  const runnerUp = alternative(record, second, trial, true)
   return {
     ...runnerUp,
     changes: runnerUp.change === null ? [] : [runnerUp.change],
-    others: others.map((at) => alternative(record, at, rank, false)),
+    others: others.map((at) => alternative(record, at, trial, false)),
   }
 }
