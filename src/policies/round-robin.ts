@@ -11,6 +11,8 @@ interface Turn {
   readonly generation: number
   /** in the order of nodes */
   readonly position: number
+  /** where the search for it began */
+  readonly start: number
 }
 
 /**
@@ -49,6 +51,7 @@ export class RoundRobin implements Policy {
         node: cluster.node(chosen).name,
         generation: generation[chosen] ?? 0,
         position: positions[chosen] ?? 0,
+        start,
       }
     return this.#reused.ranking
   }
@@ -61,7 +64,7 @@ export class RoundRobin implements Policy {
     // The node is gone, and the next one has moved up to its place.
     if (index < 0) return last.position % cluster.nodeCount
     const taken = cluster.generation[index] !== last.generation
-    return ((this.#positions[index] ?? 0) + (taken ? 1 : 0)) % cluster.nodeCount
+    return (taken ? (this.#positions[index] ?? 0) + 1 : last.start) % cluster.nodeCount
   }
 }
 
