@@ -506,7 +506,7 @@ const idOfCursor = (cursor: string): number => {
 
 /**
  * Opens the store of decisions, in memory or in a file that survives restarts and kills: what was flushed (after 500
- * decisions or 100 ms) is there again.
+ * decisions or 100 ms) is there again. One process writes to a file, any number may read it meanwhile.
  * @throws StowageError STORE_UNUSABLE for a file that is damaged, another program's, a newer version's, or cannot be
  * written; such a file is left as it is
  * @example const store = openDecisionStore({ path: 'decisions.db', maxAgeMs: 7 * 86_400_000, maxBytes: 1 << 28, clock })
