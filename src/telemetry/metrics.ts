@@ -195,8 +195,14 @@ export class Metrics {
     this.#unreadable.at(kind).add()
   }
 
-  /** A decision was made: fields of its DecisionRecord. */
-  decided(record: { readonly policy: string; readonly source: string; readonly cycleMs: number }): void {
+  /** A decision was recorded: fields of its DecisionRecord. That a gated pod is held back was nobody's decision. */
+  decided(record: {
+    readonly outcome: string
+    readonly policy: string
+    readonly source: string
+    readonly cycleMs: number
+  }): void {
+    if (record.outcome === 'gated') return
     this.#decided.at(record.policy, record.source).add()
     this.#decisionSeconds.observe(record.cycleMs / 1000)
   }
