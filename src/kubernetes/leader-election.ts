@@ -2,7 +2,7 @@ import { type Clock, sleep } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
 import { messageOf } from '../errors/catalogue.ts'
-import { ApiRefusal, type Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { createObject, getObject, LEASES, replaceObject } from './objects.ts'
 import { microTime } from './reporter.ts'
 
@@ -37,7 +37,9 @@ export interface LeaderElectionOptions {
   readonly onElected: (leading: AbortSignal) => void
   /** Called each time the lease is lost, not when it is given back. Must not throw. */
   readonly onLost: (why: string) => void
-  /** Told of each try that failed otherwise than by another's lease. Must not throw. */
+  /** Told of each try that found the lease held by another. Must not throw. */
+  readonly onHeld?: () => void
+  /** Told of each try that failed otherwise. Must not throw. */
   readonly onTrouble?: (why: string) => void
 }
 
@@ -51,7 +53,7 @@ const JITTER_FACTOR = 1.2
  * @throws RangeError if the durations do not leave room for one another
  */
 export const runLeaderElection = async (options: LeaderElectionOptions): Promise<void> => {
-  const { clock, random, signal, onElected, onLost, onTrouble } = options
+  const { clock, random, signal, onElected, onLost, onHeld, onTrouble } = options
   const retryPeriodMs = options.retryPeriodMs ?? 2_000
   const renewDeadlineMs = options.renewDeadlineMs ?? 10_000
   const leaseDurationMs = options.leaseDurationMs ?? 15_000
@@ -60,13 +62,14 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
   }
   const candidate = new Candidate(options, leaseDurationMs)
   while (!signal.aborted) {
+    let won = false
     try {
-      if (!(await candidate.acquireOrRenew(AbortSignal.any([signal, deadline(clock, renewDeadlineMs)])))) {
-        throw new Held()
-      }
+      won = await within(clock, renewDeadlineMs, (late) => candidate.acquireOrRenew(AbortSignal.any([signal, late])))
     } catch (error) {
       if (signal.aborted) return
-      if (!(error instanceof Held)) onTrouble?.(messageOf(error))
+      onTrouble?.(messageOf(error))
+    }
+    if (!won) {
       await sleep(clock, retryPeriodMs * (1 + random.next() * JITTER_FACTOR), signal).catch(() => undefined)
       continue
     }
@@ -74,45 +77,62 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
     onElected(leading.signal)
     const why = await lead(candidate, options, renewDeadlineMs, retryPeriodMs)
     leading.abort(new Error(why ?? 'the candidacy ended'))
-    if (why === undefined) await candidate.release(deadline(clock, renewDeadlineMs)).catch(() => undefined)
-    else onLost(why)
+    if (why !== undefined) onLost(why)
+    else {
+      await within(clock, renewDeadlineMs, (late) => candidate.release(late)).catch((error: unknown) => {
+        onTrouble?.(`the lease could not be given back: ${messageOf(error)}`)
+      })
+    }
   }
 }
 
 /** Renews until that fails for too long. @returns why leadership ended, undefined if the candidacy did */
 const lead = async (
   candidate: Candidate,
-  { clock, signal, onTrouble }: LeaderElectionOptions,
+  options: LeaderElectionOptions,
   renewDeadlineMs: number,
   retryPeriodMs: number,
 ): Promise<string | undefined> => {
+  for (;;) {
+    const outcome = await within(options.clock, renewDeadlineMs, (late) =>
+      renew(candidate, options, late, retryPeriodMs),
+    )
+    if (outcome !== 'renewed') return outcome === 'ended' ? undefined : outcome.why
+  }
+}
+
+/** One renewal, tried until `late`. */
+const renew = async (
+  candidate: Candidate,
+  { clock, signal, onTrouble }: LeaderElectionOptions,
+  late: AbortSignal,
+  retryPeriodMs: number,
+): Promise<'renewed' | 'ended' | { readonly why: string }> => {
+  const ending = AbortSignal.any([signal, late])
   let trouble = 'no answer'
   for (;;) {
-    const late = deadline(clock, renewDeadlineMs)
-    const ending = AbortSignal.any([signal, late])
-    for (;;) {
-      await sleep(clock, retryPeriodMs, ending).catch(() => undefined)
-      try {
-        ending.throwIfAborted()
-        if (await candidate.acquireOrRenew(ending)) break
-        return 'another replica holds the lease'
-      } catch (error) {
-        if (signal.aborted) return undefined
-        if (late.aborted) return `the lease was not renewed within ${renewDeadlineMs / 1000} s: ${trouble}`
-        trouble = messageOf(error)
-        onTrouble?.(trouble)
-      }
+    await sleep(clock, retryPeriodMs, ending).catch(() => undefined)
+    try {
+      ending.throwIfAborted()
+      return (await candidate.acquireOrRenew(ending)) ? 'renewed' : { why: 'another replica holds the lease' }
+    } catch (error) {
+      if (signal.aborted) return 'ended'
+      if (late.aborted) return { why: `the lease was not renewed in time: ${trouble}` }
+      trouble = messageOf(error)
+      onTrouble?.(trouble)
     }
   }
 }
 
-/** The lease is another's. */
-class Held extends Error {}
-
-const deadline = (clock: Clock, ms: number): AbortSignal => {
+/** Runs something with a signal that is aborted after so long. */
+const within = async <T>(clock: Clock, ms: number, run: (late: AbortSignal) => Promise<T>): Promise<T> => {
   const controller = new AbortController()
-  clock.after(ms, () => controller.abort(new Error(`not done within ${ms / 1000} s`)))
-  return controller.signal
+  const timer = clock.after(ms, () => controller.abort(new Error(`not done within ${ms / 1000} s`)))
+  try {
+    return await run(controller.signal)
+  } finally {
+    timer.cancel()
+  }
 }
 
 /** What this process knows of the lease. */
@@ -175,13 +195,7 @@ class Candidate {
   }
 
   async #write(send: () => Promise<LeaseObject>): Promise<boolean> {
-    try {
-      this.#observe(await send())
-      return true
-    } catch (error) {
-      // Another was quicker; the next look tells who.
-      if (error instanceof ApiRefusal && error.status === 409) throw new Held('the lease changed while it was written')
-      throw error
-    }
+    this.#observe(await send())
+    return true
   }
 }

@@ -200,7 +200,6 @@ export class SchedulingSystem {
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
     this.#running.push(this.#readUsage())
     if (this.#configuration.leaderElection.enabled) {
-      this.#phase = 'standby'
       this.#running.push(this.#stand())
     } else this.#lead()
   }
@@ -257,7 +256,7 @@ export class SchedulingSystem {
 
   readiness(): { ready: boolean; reasons: string[] } {
     const reasons: string[] = []
-    if (this.#phase === 'starting') reasons.push('not connected to the API server yet')
+    if (this.#phase === 'starting') reasons.push('has not asked the API server yet who leads')
     if (this.#phase === 'draining' || this.#phase === 'stopped') reasons.push('stopping')
     for (const { kind, watch } of this.#watches)
       if (!watch.synced) reasons.push(`${kind} have not all been read yet`)
@@ -488,6 +487,14 @@ export class SchedulingSystem {
         log.warn('leadership was lost', { why })
         this.scheduler.pause()
         if (this.#phase === 'running') this.#phase = 'standby'
+      },
+      onHeld: () => {
+        if (this.#phase !== 'starting') return
+        this.#phase = 'standby'
+        log.info('another replica schedules; this one stands by', {
+          lease: `${lease.leaseNamespace}/${lease.leaseName}`,
+        })
+        this.#tellReady()
       },
       onTrouble: (why) => log.warn('the lease cannot be taken or renewed', { why }),
     })
