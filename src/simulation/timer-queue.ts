@@ -10,7 +10,7 @@ interface Entry {
 const before = (a: Entry, b: Entry): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
 
 /** After so many calls in a row the event loop gets its turn. */
-const BATCH = 500
+const BATCH = 100
 
 /**
  * Many timers on one timer of the clock: a binary heap of calls by time. A hundred thousand pods that will end some day
