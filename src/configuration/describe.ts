@@ -15,5 +15,5 @@ const shownValue = (row: SettingRow, value: unknown): unknown => {
  * The configuration by YAML key (`metrics.port`): what /config and `config check` show. Secrets masked, durations in
  * milliseconds, sizes in bytes, null where not set.
  */
-export const maskedSettings = (configuration: Configuration): ReadonlyMap<string, unknown> =>
-  new Map(settingRows.map((row) => [row.key, shownValue(row, valueAt(configuration, row))]))
+export const maskedSettings = (configuration: Configuration, rows = settingRows): ReadonlyMap<string, unknown> =>
+  new Map(rows.map((row) => [row.key, shownValue(row, valueAt(configuration, row))]))

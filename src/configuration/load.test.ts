@@ -319,6 +319,13 @@ test('what is shown of the configuration has every key, and nothing of a secret'
   )
   assert.equal(shown.get('api.port'), 5)
   assert.equal(shown.get('kubernetes.kubeconfig'), null)
+  const { configuration } = load({ flags: { host: 'hunter2', kubeconfig: 'hunter2' } })
+  const allSecret = maskedSettings(
+    configuration,
+    settingRows.map((row) => ({ ...row, secret: true as const })),
+  )
+  assert.ok(!JSON.stringify([...allSecret]).includes('hunter2'))
+  assert.equal(allSecret.get('api.host'), '***')
 })
 
 test('no two settings share a key, a variable or a flag', () => {
