@@ -65,6 +65,7 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
     let won = false
     try {
       won = await within(clock, renewDeadlineMs, (late) => candidate.acquireOrRenew(AbortSignal.any([signal, late])))
+      if (!won) onHeld?.()
     } catch (error) {
       if (signal.aborted) return
       onTrouble?.(messageOf(error))

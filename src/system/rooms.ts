@@ -35,24 +35,48 @@ const askedOf = ({ cpu, memory }: Readonly<Record<string, number>>): Record<stri
 
 const isReady = (ranking: Ranking | Promise<Ranking>): ranking is Ranking => !(ranking instanceof Promise)
 
+/** A cluster that consists of rooms, changed only where a room differs from the one that was there. */
+class Rooms {
+  readonly cluster = new ClusterState()
+  readonly #shown: CandidateRoom[] = []
+  readonly #measured: boolean
+
+  constructor(measured: boolean) {
+    this.#measured = measured
+  }
+
+  show(rooms: readonly CandidateRoom[]): void {
+    for (const [at, room] of rooms.entries()) if (this.#shown[at] !== room) this.#change(at, room)
+  }
+
+  #change(at: number, room: CandidateRoom): void {
+    const { cluster } = this
+    const name = `room-${at}`
+    const before = this.#shown[at]?.pods ?? 0
+    this.#shown[at] = room
+    cluster.applyNode(cluster.readNode(nodeOf(name, room)))
+    // One pod holds everything, the others are there to be counted.
+    const all = podOf(`${name}-0`, name, requestsOf(room.requestedCpuMilli, room.requestedMemoryBytes))
+    if (room.pods > 0) cluster.applyPod(cluster.readPod(all))
+    else cluster.removePod(`${name}-0`)
+    for (let i = Math.max(1, before); i < room.pods; i++)
+      cluster.applyPod(cluster.readPod(podOf(`${name}-${i}`, name, requestsOf(0, 0))))
+    for (let i = Math.max(1, room.pods); i < before; i++) cluster.removePod(`${name}-${i}`)
+    if (this.#measured) cluster.applyUsage(name, room.usedCpuMilli, room.usedMemoryBytes)
+  }
+}
+
 /**
  * A policy applied to rooms out of a decision record, in a cluster that consists of them: for the counterfactual, which asks
- * what the policy would have said to slightly other rooms.
+ * what the policy would have said to slightly other rooms. Calls with the same rooms in most places are cheap.
  */
 export const rankRooms = (policy: Policy, usage: DecisionRecord['usage']): RankRooms => {
   const random = seededRandom(1)
   const { signal } = new AbortController()
+  const shown = new Rooms(usage === 'metrics.k8s.io')
+  const { cluster } = shown
   return (rooms, ask) => {
-    const cluster = new ClusterState()
-    rooms.forEach((room, at) => {
-      const name = `room-${at}`
-      cluster.applyNode(cluster.readNode(nodeOf(name, room)))
-      for (let i = 0; i < room.pods; i++) {
-        const requests = i === 0 ? requestsOf(room.requestedCpuMilli, room.requestedMemoryBytes) : requestsOf(0, 0)
-        cluster.applyPod(cluster.readPod(podOf(`${name}-${i}`, name, requests)))
-      }
-      if (usage === 'metrics.k8s.io') cluster.applyUsage(name, room.usedCpuMilli, room.usedMemoryBytes)
-    })
+    shown.show(rooms)
     const pod = cluster.readPod(podOf('pod', '', askedOf(ask.request)))
     const ranking = policy.rank(pod, { nodes: cluster.order, count: cluster.nodeCount }, { cluster, random, signal })
     // A policy that waits has no opinion on rooms: equal scores change nothing.
