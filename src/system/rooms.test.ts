@@ -21,7 +21,7 @@ describe('a policy asked about rooms', () => {
   it('says of rooms what it says of nodes with that much room', () => {
     const rank = rankRooms(createPolicy('kube-default'), '')
     // LeastAllocated: cpu (10 - 1 - r) / 10, memory 9 / 10; halves of the balance term and 300 for taints on top.
-    const [empty = 0, half = 0] = rank([room(0, 0), room(5000, 3)], ask)
+    const [empty = 0, half = 0] = Array.from(rank([room(0, 0), room(5000, 3)], ask))
     assert.ok(empty > half)
   })
 
