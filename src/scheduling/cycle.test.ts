@@ -149,6 +149,26 @@ describe('a pod', () => {
     assert.equal(world.scheduler.stats().fallbacks, 0)
   })
 
+  it('is not asked about anew while nothing has changed since another of its template was refused', async () => {
+    let asked = 0
+    const rules = createConstraints().map((constraint) => ({
+      ...constraint,
+      prepare: (...args: Parameters<typeof constraint.prepare>) => {
+        if (constraint.name === 'NodeResourcesFit') asked++
+        return constraint.prepare(...args)
+      },
+    }))
+    const pods = Array.from({ length: 1000 }, (_, i) => pod(`p-${i}`).cpu('64').object())
+    const world = await new World({}, { constraints: rules }).begin(twoNodes, pods)
+    assert.equal(asked, 1)
+    assert.equal(world.reporter.lines.length, 1000)
+    await world.see(pod('other').cpu('65').object(), pod('labelled').cpu('64').label('x', 'y').object())
+    assert.equal(asked, 3)
+    world.scheduler.nodes.seen(node('huge').cpu('128').object())
+    await world.passes(2000)
+    assert.equal(world.binder.bound.length, 2)
+  })
+
   it('waits with the error if a rule breaks, and is tried again', async () => {
     let broken = true
     const world = new World(

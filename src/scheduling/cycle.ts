@@ -1,7 +1,7 @@
 import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import type { Node, NodeIndex } from '../cluster/node.ts'
-import type { Pod } from '../cluster/pod.ts'
+import type { Pod, PodShape } from '../cluster/pod.ts'
 import { CPU, MEMORY } from '../cluster/resources.ts'
 import type { ClusterView } from '../cluster/view.ts'
 import {
@@ -63,6 +63,8 @@ export interface CycleOptions {
   readonly cluster: ClusterView
   /** in the order in which they are asked; at most 31 */
   readonly constraints: readonly Constraint[]
+  /** another number whenever anything in the cluster has changed */
+  readonly stateVersion: () => number
   /** one part of a cycle took so long */
   readonly onPhase: (schedulerName: string, phase: string, durationMs: number) => void
 }
@@ -95,6 +97,21 @@ class Context implements RankContext {
     this.#controller?.abort(reason)
   }
 }
+
+/** A pod that was refused, with all that rules may look at, and the answer. */
+interface Refused {
+  readonly pod: Pod
+  readonly decision: Decision
+}
+
+/** Whether every rule must give the same answer for both: all they look at is equal (equal labels are one object). */
+const areAlike = (a: Pod, b: Pod): boolean =>
+  a.shape === b.shape &&
+  a.labels === b.labels &&
+  a.namespace === b.namespace &&
+  a.priority === b.priority &&
+  a.nominatedNodeName === b.nominatedNodeName &&
+  a.schedulerName === b.schedulerName
 
 /** A check of this cycle with its constraint's bit. */
 interface Asked {
@@ -134,6 +151,9 @@ export class Cycle {
   #reachedCount = 0
   #count = 0
   #asked: Asked[] = []
+  /** The last refusal of each shape in the state of that version: an event often wakes thousands of pods of one template. */
+  readonly #refused = new Map<PodShape, Refused>()
+  #refusedVersion = -1
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
 
@@ -154,8 +174,9 @@ export class Cycle {
     conclude: (decision: Decision) => void,
     failed: (thrown: unknown) => void,
   ): (() => void) | undefined {
-    const settled = this.#filter(pod, profile)
+    const settled = this.#refusedBefore(pod) ?? this.#filter(pod, profile)
     if (settled !== undefined) {
+      if (settled.node < 0) this.#refused.set(pod.shape, { pod, decision: settled })
       conclude(settled)
       return undefined
     }
@@ -212,6 +233,18 @@ export class Cycle {
   }
 
   // Filtering
+
+  /** What a pod like this one was told in the very same state. */
+  #refusedBefore(pod: Pod): Decision | undefined {
+    const version = this.#options.stateVersion()
+    if (version !== this.#refusedVersion) {
+      this.#refused.clear()
+      this.#refusedVersion = version
+      return undefined
+    }
+    const before = this.#refused.get(pod.shape)
+    return before !== undefined && areAlike(before.pod, pod) ? before.decision : undefined
+  }
 
   /** Leaves the feasible nodes in `#nodes`; a decision if none has to be ranked. */
   #filter(pod: Pod, profile: Profile): Decision | undefined {

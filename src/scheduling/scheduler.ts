@@ -159,6 +159,7 @@ export class Scheduler {
   #rankingsInFlight = 0
   #fallbacks = 0
   #unreadable = 0
+  #stateVersion = 0
   #onBindsDone: (() => void) | undefined
 
   constructor(options: SchedulerOptions) {
@@ -181,6 +182,7 @@ export class Scheduler {
       random,
       cluster,
       constraints,
+      stateVersion: () => this.#stateVersion,
       onPhase: (schedulerName, phase, durationMs) => observer.phase(schedulerName, phase, durationMs),
     })
     this.pods = {
@@ -193,7 +195,7 @@ export class Scheduler {
     }
     this.nodes = {
       seen: (object) => this.#nodeSeen(object),
-      gone: (_namespace, name) => this.#notify(this.#cluster.removeNode(name)),
+      gone: (_namespace, name) => this.#changed(this.#cluster.removeNode(name)),
       synced: () => {
         this.#nodesSynced = true
         this.#wake()
@@ -225,11 +227,13 @@ export class Scheduler {
   /** What metrics.k8s.io measured on a node. */
   usage(nodeName: string, cpuMilli: number, memoryBytes: number): void {
     this.#cluster.applyUsage(nodeName, cpuMilli, memoryBytes)
+    this.#stateVersion++
   }
 
   /** The measurement of a node is too old or gone. */
   noUsage(nodeName: string): void {
     this.#cluster.clearUsage(nodeName)
+    this.#stateVersion++
   }
 
   /**
@@ -311,7 +315,7 @@ export class Scheduler {
       this.#cannotRead('Node', nameOf(object), thrown)
       return
     }
-    this.#notify(events)
+    this.#changed(events)
   }
 
   #podSeen(object: PodObject): void {
@@ -331,7 +335,7 @@ export class Scheduler {
   }
 
   #podSeenOnNode(pod: Pod): void {
-    this.#notify(this.#cluster.applyPod(pod))
+    this.#changed(this.#cluster.applyPod(pod))
     const tracked = this.#tracked.get(pod.uid)
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
@@ -405,7 +409,7 @@ export class Scheduler {
   }
 
   #podGone(uid: string): void {
-    this.#notify(this.#cluster.removePod(uid))
+    this.#changed(this.#cluster.removePod(uid))
     const tracked = this.#tracked.get(uid)
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
@@ -424,7 +428,9 @@ export class Scheduler {
     this.#options.log.warn('cannot read an object', { kind, name, why })
   }
 
-  #notify(events: readonly ClusterEvent[]): void {
+  /** After every change of the cluster state, with what it means for waiting pods. */
+  #changed(events: readonly ClusterEvent[]): void {
+    this.#stateVersion++
     for (const event of events) this.#queue.notify(event)
   }
 
@@ -523,7 +529,7 @@ export class Scheduler {
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
       this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
       this.#queue.done(entry)
-      this.#notify(events)
+      this.#changed(events)
       this.#bind(tracked, entry.pod, nodeName, cycleMs)
       return
     }
@@ -612,7 +618,7 @@ export class Scheduler {
       this.#settle(tracked, 'failed', `somebody else bound it to ${bind.seenOn}`, bindMs)
       return
     }
-    this.#notify(this.#cluster.forget(pod.uid))
+    this.#changed(this.#cluster.forget(pod.uid))
     if (bind.gone) {
       this.#tracked.delete(pod.uid)
       this.#move(tracked, 'deleted')
