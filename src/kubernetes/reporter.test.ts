@@ -1,26 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Timer, VirtualClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import { ApiReporter, cutNote } from './reporter.ts'
 import { withServer } from './testing/plain-connection.ts'
 import { slimPod } from './testing/pods.ts'
+import { WaitingClock } from './testing/waiting-clock.ts'
 import type { Exchange, ScriptedServer } from './testing/scripted-server.ts'
-
-/** A virtual clock that tells when somebody begins to wait on it for longer than a moment. */
-class WaitingClock extends VirtualClock {
-  #onWait: (() => void) | undefined
-  override after(delayMs: number, run: () => void): Timer {
-    const timer = super.after(delayMs, run)
-    this.#onWait?.()
-    return timer
-  }
-
-  nextWait(): Promise<void> {
-    return new Promise((resolve) => (this.#onWait = resolve))
-  }
-}
 
 interface Given {
   readonly server: ScriptedServer

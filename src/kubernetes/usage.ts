@@ -77,13 +77,13 @@ export const pollUsage = async (options: UsagePollerOptions): Promise<void> => {
 }
 
 /** @returns undefined for what cannot be read: one broken node must not hide the others */
-const readSample = (item: NodeMetrics): UsageSample | undefined => {
-  const node = item.metadata?.name
-  const timestampMs = Date.parse(item.timestamp ?? '')
+const readSample = (item: NodeMetrics | null): UsageSample | undefined => {
+  const node = item?.metadata?.name
+  const timestampMs = Date.parse(item?.timestamp ?? '')
   if (typeof node !== 'string' || Number.isNaN(timestampMs)) return undefined
   try {
-    const cpuMilli = quantityMilli(item.usage?.['cpu'])
-    return { node, cpuMilli, memoryBytes: quantityMilli(item.usage?.['memory']) / 1_000, timestampMs }
+    const cpuMilli = quantityMilli(item?.usage?.['cpu'])
+    return { node, cpuMilli, memoryBytes: quantityMilli(item?.usage?.['memory']) / 1_000, timestampMs }
   } catch {
     return undefined
   }
