@@ -26,7 +26,7 @@ export const readSettings = (
   const { config, ...flags } = options
   const env = { ...process.env }
   // `up` has a cluster of its own: the user's is none of its business.
-  if (withoutKubeconfig) for (const name of ['KUBECONFIG', 'IN_CLUSTER']) delete env[name]
+  if (withoutKubeconfig) for (const name of ['KUBECONFIG', 'IN_CLUSTER']) env[name] = ''
   return loadConfiguration({
     flags,
     env,
