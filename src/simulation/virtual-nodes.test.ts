@@ -207,6 +207,7 @@ test('an unreachable node gets the conditions and taints of the node controller,
   const renewed = lease('node-0000')?.spec.renewTime
   nodes.failures.nodeUnreachable('node-0000')
   bind('late', 'node-0000', { tolerations })
+  bind('raced', 'node-0000')
   clock.advance(60_000)
   assert.deepEqual(ready(node('node-0000')), ['Unknown', 'NodeStatusUnknown', 'Kubelet stopped posting node status.'])
   assert.deepEqual(
@@ -225,6 +226,8 @@ test('an unreachable node gets the conditions and taints of the node controller,
   assert.notEqual(lease('node-0000')?.spec.renewTime, renewed)
   assert.equal(phase('p'), 'Succeeded')
   assert.equal(phase('late'), 'Running')
+  assert.equal(pod('raced'), undefined, 'evicted')
+  assert.deepEqual(nodes.counts().violations, {}, 'a bind that raced with the loss is nobody’s fault')
   await nodes.stop()
 })
 

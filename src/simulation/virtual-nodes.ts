@@ -128,6 +128,15 @@ const isFinished = (phase: string): boolean => phase === 'Succeeded' || phase ==
 const phaseOf = (pod: PodObject): string => pod.status?.phase ?? 'Pending'
 const isVirtual = (node: KubeObject): boolean => node.metadata?.labels?.[VIRTUAL_NODE_LABEL] === 'true'
 
+/**
+ * A kubelet that cannot be reached does not see the taints that say so, and they are gone when it is back: a bind that
+ * raced with the loss of the node is no violation. The pod is evicted instead.
+ */
+const asKubeletSeesIt = (node: NodeObject): NodeObject => {
+  const taints = node.spec?.taints
+  return taints === undefined ? node : { ...node, spec: { ...node.spec, taints: withoutUnreachableTaints(taints) } }
+}
+
 class KeptNodes implements VirtualNodes {
   readonly failures: Failures
   readonly #options: VirtualNodesOptions
@@ -216,7 +225,9 @@ class KeptNodes implements VirtualNodes {
       node.object = object
       if (taints === JSON.stringify(noExecuteTaints(node.object.spec?.taints ?? []))) return
       for (const held of node.pods.values()) this.#planEviction(held)
-    } else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) this.#keep(object)
+    } else if ((type === 'ADDED' || type === 'MODIFIED') && isVirtual(object)) {
+      this.#attempt(`node ${object.metadata?.name}`, () => this.#keep(object))
+    }
   }
 
   #takeIndex(): number {
@@ -422,7 +433,7 @@ class KeptNodes implements VirtualNodes {
       try {
         claim = claimOf(pod)
         // What ran before this process did is on the node already; it is not asked again.
-        if (phase === 'Pending') refusal = admit(pod, claim, node.object, this.#claimsOn(node))
+        if (phase === 'Pending') refusal = admit(pod, claim, asKubeletSeesIt(node.object), this.#claimsOn(node))
       } catch (thrown) {
         refusal = { reason: 'UnexpectedAdmissionError', message: messageOf(thrown) }
       }
@@ -585,7 +596,7 @@ class KeptNodes implements VirtualNodes {
     try {
       run()
     } catch (thrown) {
-      this.#options.log?.(`${what} could not be written: ${messageOf(thrown)}`)
+      this.#options.log?.(`${what} could not be kept: ${messageOf(thrown)}`)
     }
   }
 }
