@@ -49,11 +49,13 @@ const measure = (nodes: number): Row => {
       }),
     )
   }
+  let made = 0
   const cycle = new Cycle({
     clock: systemClock,
     random: seededRandom(1),
     cluster,
     constraints: createConstraints(),
+    stateVersion: () => made,
     onPhase: () => {},
   })
   const profile: Profile = {
@@ -62,7 +64,6 @@ const measure = (nodes: number): Row => {
     fallback: createPolicy('least_loaded'),
     deadlineMs: 1_000,
   }
-  let made = 0
   const nextPod = (): Pod => {
     const number = made++
     const template = number % templates
