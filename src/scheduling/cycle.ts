@@ -156,6 +156,7 @@ export class Cycle {
   #refusedVersion = -1
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
+  #topSize = 0
 
   constructor(options: CycleOptions) {
     this.#options = options
@@ -427,27 +428,34 @@ export class Cycle {
   /** The best candidates into `#top` and `#topScores`, best first, equals in the order of `#nodes`; returns how many. */
   #selectTop(scores: Float64Array, positions: Int32Array | undefined): number {
     const nodes = this.#nodes
+    const count = this.#count
+    this.#topSize = 0
+    let worst = Number.NEGATIVE_INFINITY
+    // i < count <= length of nodes and, without positions, of scores; positions covers every index of the cluster
+    if (positions === undefined) {
+      for (let i = 0; i < count; i++) if (scores[i]! > worst) worst = this.#enter(i, scores[i]!)
+    } else {
+      for (let i = 0; i < count; i++) {
+        const position = positions[nodes[i]!]!
+        if (position >= 0 && scores[position]! > worst) worst = this.#enter(i, scores[position]!)
+      }
+    }
+    return this.#topSize
+  }
+
+  /** One more into the top; returns the score that the next must beat. */
+  #enter(index: number, score: number): number {
     const top = this.#top
     const topScores = this.#topScores
-    const count = this.#count
-    let size = 0
-    let worst = Number.NEGATIVE_INFINITY
-    for (let i = 0; i < count; i++) {
-      // i < count <= length of nodes; positions covers every index of the cluster
-      const position = positions === undefined ? i : positions[nodes[i]!]!
-      if (position < 0) continue
-      const score = scores[position]!
-      if (size === TOP_CANDIDATES && score <= worst) continue
-      let at = size < TOP_CANDIDATES ? size++ : TOP_CANDIDATES - 1
-      for (; at > 0 && topScores[at - 1]! < score; at--) {
-        topScores[at] = topScores[at - 1]!
-        top[at] = top[at - 1]!
-      }
-      topScores[at] = score
-      top[at] = i
-      worst = topScores[size - 1]!
+    let at = this.#topSize < TOP_CANDIDATES ? this.#topSize++ : TOP_CANDIDATES - 1
+    // 0 < at < length of both
+    for (; at > 0 && topScores[at - 1]! < score; at--) {
+      topScores[at] = topScores[at - 1]!
+      top[at] = top[at - 1]!
     }
-    return size
+    topScores[at] = score
+    top[at] = index
+    return this.#topSize < TOP_CANDIDATES ? Number.NEGATIVE_INFINITY : topScores[TOP_CANDIDATES - 1]!
   }
 
   #placeUnscored(

@@ -99,6 +99,8 @@ export class PodQueue {
   readonly #pool = new Map<PodShape, Map<number, WaitingGroup>>()
   /** groups that a kind of event may wake */
   readonly #listeners = new Map<ClusterEventKind, Set<WaitingGroup>>()
+  /** the constraints, as bits, that listen to a kind of event */
+  readonly #listening = new Map<ClusterEventKind, number>()
   readonly #unschedulable = new Set<QueuedPod>()
   readonly #gated = new Set<QueuedPod>()
   /** in the order of their popping, hence of `eventsFrom` */
@@ -117,6 +119,8 @@ export class PodQueue {
   constructor(options: PodQueueOptions) {
     if (options.constraints.length > 31) throw new RangeError('a queue keeps at most 31 constraints apart')
     this.#options = options
+    for (const [at, { wakesOn }] of options.constraints.entries())
+      for (const kind of wakesOn) this.#listening.set(kind, (this.#listening.get(kind) ?? 0) | (1 << at))
     this.#offsetMs = options.clock.nowMs() - options.clock.monotonicMs()
     this.#startMs = this.#nowMs()
   }
@@ -435,10 +439,10 @@ export class PodQueue {
 
   /** Wakes the pods of a group that the event could help; one question for all where rules look at nothing but the shape. */
   #wake(group: WaitingGroup, event: ClusterEvent): void {
-    let apart = false
-    for (const [bit, constraint] of this.#options.constraints.entries()) {
-      if ((group.rejectedBy & (1 << bit)) === 0 || !constraint.wakesOn.includes(event.kind)) continue
-      if (constraint.wakesEachPod === true) apart = true
+    let apart = 0
+    for (let bits = this.#asking(group.rejectedBy, event); bits !== 0; bits &= bits - 1) {
+      const constraint = this.#ofLowest(bits)
+      if (constraint.wakesEachPod === true) apart |= bits & -bits
       else {
         const [first] = group.pods
         if (first !== undefined && this.#asks(constraint, first.pod, event)) {
@@ -447,9 +451,8 @@ export class PodQueue {
         }
       }
     }
-    if (!apart) return
-    for (const entry of group.pods)
-      if (this.#couldHelp(group.rejectedBy, entry.pod, event)) this.#wakeUp(entry, event.kind)
+    if (apart === 0) return
+    for (const entry of group.pods) if (this.#anyHelps(apart, entry.pod, event)) this.#wakeUp(entry, event.kind)
   }
 
   #wakeUp(entry: QueuedPod, event: string): void {
@@ -458,12 +461,24 @@ export class PodQueue {
   }
 
   #couldHelp(rejectedBy: number, pod: Pod, event: ClusterEvent): boolean {
-    return this.#options.constraints.some(
-      (constraint, bit) =>
-        (rejectedBy & (1 << bit)) !== 0 &&
-        constraint.wakesOn.includes(event.kind) &&
-        this.#asks(constraint, pod, event),
-    )
+    return this.#anyHelps(this.#asking(rejectedBy, event), pod, event)
+  }
+
+  #anyHelps(constraintBits: number, pod: Pod, event: ClusterEvent): boolean {
+    for (let bits = constraintBits; bits !== 0; bits &= bits - 1)
+      if (this.#asks(this.#ofLowest(bits), pod, event)) return true
+    return false
+  }
+
+  /** Those of the constraints that listen to such events. */
+  #asking(constraintBits: number, event: ClusterEvent): number {
+    return constraintBits & (this.#listening.get(event.kind) ?? 0)
+  }
+
+  /** The constraint of the lowest bit that is set. */
+  #ofLowest(bits: number): Constraint {
+    // only bits of constraints are ever set
+    return this.#options.constraints[31 - Math.clz32(bits & -bits)]!
   }
 
   /** A rule that fails to answer must not lose a pod: it is tried once too often instead. */

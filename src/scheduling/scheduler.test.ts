@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { node, pod } from '../../test/builders.ts'
 import type { NodeObject, PodObject } from '../cluster/objects.ts'
+import type { Ranking } from '../policies/policy.ts'
 import { BindFailure } from './ports.ts'
-import { policyOf, World } from './testing.ts'
+import { emptiest, policyOf, World } from './testing.ts'
 
 const twoNodes = [node('small').cpu('2').object(), node('big').cpu('8').object()]
 const whole = { miscounted: [], overcommitted: [] }
@@ -32,6 +33,37 @@ describe('the scheduler', () => {
     world.scheduler.start()
     await world.quiet()
     assert.deepEqual(world.reporter.lines, ['a -> big'])
+  })
+
+  it('binds nothing that a policy answers after another replica has taken the lead', async () => {
+    let answer: (ranking: Ranking) => void = () => undefined
+    const policy = policyOf(() => new Promise((resolve) => (answer = resolve)))
+    const world = await new World({ policy }).begin(twoNodes, [pod('a').object()])
+    world.scheduler.pause()
+    answer({ scores: Float64Array.of(1, 2), source: 'model' })
+    await world.passes(60_000)
+    assert.deepEqual(world.binder.bound, [])
+    assert.equal(world.scheduler.conservation().waiting, 1)
+    await world.see(pod('a').on('small').resourceVersion('2').object())
+    assert.equal(world.scheduler.conservation().bound, 1)
+  })
+
+  it('reads what has happened at least every few milliseconds while it decides', async () => {
+    const slices: (() => void)[] = []
+    const slow = policyOf((pod, candidates, context) => {
+      world.clock.advance(1)
+      return emptiest.rank(pod, candidates, context)
+    })
+    const world = new World({ policy: slow }, { yieldToEvents: (run) => slices.push(run) })
+    await world.begin(
+      twoNodes,
+      Array.from({ length: 12 }, (_, i) => pod(`p-${i}`).cpu('100m').object()),
+    )
+    slices.shift()?.()
+    assert.equal(world.decisions.records.length, 5)
+    world.scheduler.nodes.seen(node('huge').cpu('100').object())
+    slices.shift()?.()
+    assert.equal(world.decisions.of('p-5').node, 'huge')
   })
 
   it('leaves pods of other schedulers alone but counts them where they are bound', async () => {
@@ -270,6 +302,17 @@ describe('binding', () => {
       assert.equal(world.cluster.placedPods, 0)
       assert.deepEqual(world.binder.waiting, [])
     }
+  })
+
+  it('of a pod that is being deleted is not tried again', async () => {
+    const world = await slow()
+    await world.see(pod('a').object())
+    await world.see(pod('a').deleting().resourceVersion('2').object())
+    world.binder.waiting[0]?.answer(new BindFailure('gone', 'it is being deleted'))
+    await world.passes(60_000)
+    assert.deepEqual(world.binder.waiting, [])
+    assert.deepEqual(world.reporter.lines, ['a SchedulerError: skip schedule deleting pod: default/a'])
+    assert.equal(world.scheduler.conservation().deleted, 1)
   })
 
   it('survives a binder that throws at once', async () => {

@@ -513,8 +513,9 @@ export class Scheduler {
   #conclude(tracked: Tracked, pod: Pod, profile: Profile, decision: Decision, startMs: number): void {
     const { clock, observer, reporter } = this.#options
     const { entry } = tracked
-    if (entry.pod.deleting || entry.pod.shape !== pod.shape || entry.pod.labels !== pod.labels) {
-      // It has changed while the policy thought: what was found is about another pod.
+    const changed = entry.pod.deleting || entry.pod.shape !== pod.shape || entry.pod.labels !== pod.labels
+    if (changed || !this.#running) {
+      // While the policy thought, it has become another pod than the one ranked, or we may decide no longer.
       this.#queue.giveBack(entry)
       this.#move(tracked, 'waiting')
       return
@@ -628,6 +629,10 @@ export class Scheduler {
     this.#settle(tracked, 'failed', message, bindMs)
     this.#queue.failed(entry, message)
     this.#move(tracked, 'waiting')
+    if (pod.deleting) {
+      this.#skip(tracked)
+      return
+    }
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
     if (!gone && !this.#stopBinds.signal.aborted) reporter.failed(pod, 'SchedulerError', message)
