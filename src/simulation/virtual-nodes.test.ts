@@ -359,10 +359,12 @@ test('what was there at the start is taken up: nodes go on, running pods count a
   await second.stop()
 })
 
-test('usage is told every 15 s for each reachable node, between nothing and what its running pods request', async () => {
+test('usage is told at once and every 15 s for each reachable node, between nothing and what its running pods request', async () => {
   const told: [node: string, cpuMilli: number, memoryBytes: number][] = []
   const { nodes, clock, bind } = world({ reportUsage: (...usage) => told.push(usage) })
   nodes.addNodes(nodeShapes([], 3))
+  clock.advance(1)
+  assert.equal(told.length, 3, 'once at the start, so that metrics are served')
   bind('p', 'node-0000')
   bind('q', 'node-0000')
   clock.advance(1000)

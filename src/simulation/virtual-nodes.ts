@@ -46,7 +46,7 @@ export interface VirtualNodesOptions {
   readonly log?: (message: string) => void
   /** how many times faster than the clock pods live: starting, running and stopping times are divided by it */
   readonly speed: number
-  /** told every 15 s of the clock what each reachable node uses, as metrics-server would measure it; see {@link VirtualNodes} */
+  /** told at once and every 15 s of the clock what each reachable node uses, as metrics-server would measure it; see {@link VirtualNodes} */
   readonly reportUsage?: (nodeName: string, cpuMilli: number, memoryBytes: number) => void
 }
 
@@ -259,7 +259,12 @@ class KeptNodes implements VirtualNodes {
     }
     this.#nodes.set(name, node)
     this.#byIndex[index] = node
-    this.#queue.after(0, () => this.#beat(node))
+    this.#queue.after(0, () => {
+      if (this.#nodes.get(name) !== node) return
+      this.#beat(node)
+      // At once, so that metrics are served from the start.
+      this.#reportUsage(node)
+    })
     const homeless = this.#homeless.get(name)
     this.#homeless.delete(name)
     for (const { namespace, name: podName } of homeless?.values() ?? []) {
@@ -295,11 +300,9 @@ class KeptNodes implements VirtualNodes {
         const node = this.#byIndex[index]
         if (node?.reachable === true) this.#beat(node)
       }
-      if (this.#options.reportUsage !== undefined) {
-        for (let index = tick % USAGE_TICKS; index < this.#byIndex.length; index += USAGE_TICKS) {
-          const node = this.#byIndex[index]
-          if (node?.reachable === true) this.#reportUsage(node)
-        }
+      for (let index = tick % USAGE_TICKS; index < this.#byIndex.length; index += USAGE_TICKS) {
+        const node = this.#byIndex[index]
+        if (node?.reachable === true) this.#reportUsage(node)
       }
       this.#nextTick()
     })
@@ -307,7 +310,6 @@ class KeptNodes implements VirtualNodes {
 
   /** Renews the lease, and posts the status when its time has come. */
   #beat(node: VirtualNode): void {
-    if (this.#nodes.get(node.name) !== node) return
     const { objects, clock } = this.#options
     this.#attempt(`lease of ${node.name}`, () => {
       const old = objects.get(LEASES, NODE_LEASE_NAMESPACE, node.name)
@@ -337,6 +339,8 @@ class KeptNodes implements VirtualNodes {
   }
 
   #reportUsage(node: VirtualNode): void {
+    const { reportUsage } = this.#options
+    if (reportUsage === undefined) return
     let cpuMilli = 0
     let memoryBytes = 0
     for (const held of node.pods.values()) {
@@ -344,7 +348,7 @@ class KeptNodes implements VirtualNodes {
       cpuMilli += held.cpuShare * (held.claim?.request.get('cpu') ?? USAGE_WITHOUT_REQUEST.cpuMilli)
       memoryBytes += held.memoryShare * (held.claim?.request.get('memory') ?? USAGE_WITHOUT_REQUEST.memoryBytes)
     }
-    this.#options.reportUsage?.(node.name, Math.round(cpuMilli), Math.round(memoryBytes))
+    reportUsage(node.name, Math.round(cpuMilli), Math.round(memoryBytes))
   }
 
   // Failures
