@@ -4,9 +4,9 @@ import { type Timer, VirtualClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import { BindFailure } from '../scheduling/ports.ts'
 import { ApiBinder } from './binder.ts'
-import { withServer } from './testing/plain-connection.ts'
-import { slimPod } from './testing/pods.ts'
-import type { ScriptedServer } from './testing/scripted-server.ts'
+import { withServer } from './plain-connection.fixture.ts'
+import { slimPod } from './pods.fixture.ts'
+import type { ScriptedServer } from './scripted-server.fixture.ts'
 
 /** A clock on which each wait is over at once; the waits are written down. */
 class HurriedClock extends VirtualClock {

@@ -16,8 +16,8 @@ import {
   type ScriptedServerOptions,
   withFolder,
   writeKubeconfig,
-} from './testing/scripted-server.ts'
-import { withServer } from './testing/plain-connection.ts'
+} from './scripted-server.fixture.ts'
+import { withServer } from './plain-connection.fixture.ts'
 
 const limits = { timeout: 10_000 }
 let certificates: Certificates

@@ -5,8 +5,8 @@ import { seededRandom } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
 import type { Connection } from './connection.ts'
 import { ListWatch, UNFINISHED_PODS } from './list-watch.ts'
-import { withServer } from './testing/plain-connection.ts'
-import { type Exchange, ScriptedServer } from './testing/scripted-server.ts'
+import { withServer } from './plain-connection.fixture.ts'
+import { type Exchange, ScriptedServer } from './scripted-server.fixture.ts'
 
 const pod = (name: string, resourceVersion: string, uid = `uid-${name}`): KubeObject => ({
   metadata: { namespace: 'ns', name, uid, resourceVersion },

@@ -3,10 +3,10 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { seededRandom } from '../clock/random.ts'
 import { ApiReporter, cutNote } from './reporter.ts'
-import { withServer } from './testing/plain-connection.ts'
-import { slimPod } from './testing/pods.ts'
-import { WaitingClock } from './testing/waiting-clock.ts'
-import type { Exchange, ScriptedServer } from './testing/scripted-server.ts'
+import { withServer } from './plain-connection.fixture.ts'
+import { slimPod } from './pods.fixture.ts'
+import { WaitingClock } from './waiting-clock.fixture.ts'
+import type { Exchange, ScriptedServer } from './scripted-server.fixture.ts'
 
 interface Given {
   readonly server: ScriptedServer

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { withServer } from './testing/plain-connection.ts'
-import type { ScriptedServer } from './testing/scripted-server.ts'
-import { WaitingClock } from './testing/waiting-clock.ts'
+import { withServer } from './plain-connection.fixture.ts'
+import type { ScriptedServer } from './scripted-server.fixture.ts'
+import { WaitingClock } from './waiting-clock.fixture.ts'
 import { pollUsage } from './usage.ts'
 
 const metrics = (name: string, timestamp: string, cpu: unknown = '250m', memory: unknown = '1Gi'): unknown => ({

@@ -1,4 +1,4 @@
-import { type Timer, VirtualClock } from '../../clock/clock.ts'
+import { type Timer, VirtualClock } from '../clock/clock.ts'
 
 /** A virtual clock that tells when somebody begins to wait on it: the moment to move it on. */
 export class WaitingClock extends VirtualClock {

@@ -1,5 +1,5 @@
-import type { PodObject } from '../../cluster/objects.ts'
-import type { Pod } from '../../cluster/pod.ts'
+import type { PodObject } from '../cluster/objects.ts'
+import type { Pod } from '../cluster/pod.ts'
 
 /** A pod as the scheduler keeps it, with only what writing about it needs. */
 export const slimPod = (name: string, more: Partial<Pod> = {}): Pod =>

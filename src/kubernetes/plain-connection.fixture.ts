@@ -1,5 +1,5 @@
-import { type Connection, openConnection } from '../connection.ts'
-import { ScriptedServer, withFolder, writeKubeconfig } from './scripted-server.ts'
+import { type Connection, openConnection } from './connection.ts'
+import { ScriptedServer, withFolder, writeKubeconfig } from './scripted-server.fixture.ts'
 
 /** Runs a test with a scripted server over plain HTTP and a connection to it; both are gone afterwards. */
 export const withServer = (run: (server: ScriptedServer, connection: Connection) => Promise<void>): Promise<void> =>
