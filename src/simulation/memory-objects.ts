@@ -1,6 +1,7 @@
 import type { Clock } from '../clock/clock.ts'
 import type { KubeObject, PodObject, WatchEvent } from '../cluster/objects.ts'
 import type { ObjectAccess } from './apiserver/access.ts'
+import { ApiFailure } from './apiserver/failure.ts'
 
 type Listener = (event: WatchEvent<KubeObject>) => void
 
@@ -28,7 +29,8 @@ export class MemoryObjects implements ObjectAccess {
   }
 
   create(resource: string, object: KubeObject): KubeObject {
-    if (this.#stored(resource, object) !== undefined) throw new Error(`${object.metadata?.name} already exists`)
+    if (this.#stored(resource, object) !== undefined)
+      throw new ApiFailure(409, 'AlreadyExists', `${object.metadata?.name} already exists`)
     const revision = ++this.#revision
     const stored = {
       ...object,
@@ -39,9 +41,10 @@ export class MemoryObjects implements ObjectAccess {
 
   update(resource: string, object: KubeObject, subresource?: 'status'): KubeObject {
     const old = this.#stored(resource, object)
-    if (old === undefined) throw new Error(`${object.metadata?.name} not found`)
+    if (old === undefined) throw new ApiFailure(404, 'NotFound', `${object.metadata?.name} not found`)
     const given = object.metadata?.resourceVersion
-    if (given !== undefined && given !== old.metadata?.resourceVersion) throw new Error('the object has been modified')
+    if (given !== undefined && given !== old.metadata?.resourceVersion)
+      throw new ApiFailure(409, 'Conflict', 'the object has been modified')
     const metadata = {
       ...(subresource === 'status' ? old : object).metadata,
       resourceVersion: String(++this.#revision),
@@ -56,7 +59,7 @@ export class MemoryObjects implements ObjectAccess {
 
   remove(resource: string, namespace: string, name: string, gracePeriodSeconds?: number): void {
     const old: PodObject | undefined = this.get(resource, namespace, name)
-    if (old === undefined) throw new Error(`${name} not found`)
+    if (old === undefined) throw new ApiFailure(404, 'NotFound', `${name} not found`)
     const deletionGracePeriodSeconds = gracePeriodSeconds ?? old.spec?.terminationGracePeriodSeconds ?? 30
     if (resource === 'pods' && deletionGracePeriodSeconds > 0 && (old.spec?.nodeName ?? '') !== '') {
       const deletionTimestamp = new Date(this.#clock.nowMs()).toISOString()
