@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { node, pod } from '../../test/builders.ts'
 import { createConstraints } from '../constraints/registry.ts'
 import type { Ranking } from '../policies/policy.ts'
-import { emptiest, policyOf, World } from './testing.ts'
+import { emptiest, policyOf, World } from './world.fixture.ts'
 
 const scored = (...scores: number[]): Ranking => ({ scores: Float64Array.from(scores), source: 'model' })
 const twoNodes = [node('small').cpu('2').object(), node('big').cpu('8').object()]
@@ -265,6 +265,26 @@ describe('a policy costs nothing but its opinion when it', () => {
       const world = await new World({ policy, fallback }).begin(twoNodes, [pod('a').object()])
       assert.deepEqual(world.reporter.lines, ['a -> small'])
       assert.equal(world.decisions.of('a').source, 'fallback')
+    }
+  })
+})
+
+describe('a pod of a profile without a fallback', () => {
+  it('waits with the error when its policy fails, and is tried again after its back-off', async () => {
+    for (const answer of ['at once', 'later']) {
+      let fails = true
+      const policy = policyOf(() => {
+        if (!fails) return scored(1, 2)
+        if (answer === 'later') return Promise.reject(new Error('503'))
+        throw new Error('503')
+      })
+      const world = await new World({ policy, fallback: undefined }).begin(twoNodes, [pod('a').object()])
+      assert.equal(world.reporter.lines.length, 1)
+      assert.match(world.reporter.lines[0] ?? '', /^a SchedulerError: .*503.*POLICY_FAILED/)
+      assert.equal(world.scheduler.stats().queues.backoff, 1)
+      fails = false
+      await world.passes(2000)
+      assert.equal(world.reporter.lines[1], 'a -> big')
     }
   })
 })

@@ -20,7 +20,7 @@ import {
   type RefusalCount,
   TOP_CANDIDATES,
 } from '../decisions/record.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
 import type { Profile } from './profile.ts'
 
@@ -167,7 +167,7 @@ export class Cycle {
    * Places a pod or says why not. `conclude` is called exactly once with what is true of the cluster at that very moment:
    * at once if the policy answers at once, else when it has answered, failed, or run out of time.
    * @returns undefined if concluded already, else a function that calls the attempt off (`conclude` is not called then)
-   * @throws what a constraint throws
+   * @throws what a constraint throws; StowageError POLICY_FAILED if the policy fails and the profile has no fallback
    */
   decide(
     pod: Pod,
@@ -269,7 +269,7 @@ export class Cycle {
     onPhase(profile.schedulerName, 'PreFilter', preparedMs - startMs)
     const nominated = pod.nominatedNodeName === '' ? -1 : cluster.indexOf(pod.nominatedNodeName)
     if (nominated >= 0 && this.#allows(nominated))
-      return this.#placeUnscored(profile, nominated, 1, 'the nominated node passes every rule')
+      return this.#placeUnscored(profile.policy, nominated, 1, 'the nominated node passes every rule')
     if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
     if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
     this.#nodes.set(cluster.order.subarray(0, nodeCount))
@@ -288,7 +288,7 @@ export class Cycle {
     // count > 0
     if (count === 1)
       return this.#placeUnscored(
-        profile,
+        profile.policy,
         this.#nodes[0]!,
         1,
         'no other node passes every rule, so there was nothing to rank',
@@ -341,31 +341,33 @@ export class Cycle {
     if (settled !== undefined)
       return settled.node < 0 ? settled : { ...settled, fellBack: why, facts: { ...settled.facts, reason: why } }
     const { cluster, random } = this.#options
+    const { fallback } = profile
+    if (fallback === undefined)
+      throw new StowageError('POLICY_FAILED', {
+        found: why,
+        todo: 'enable the fallback if pods should not wait for it',
+      })
     let second: string
     try {
-      const ranking = profile.fallback.rank(
-        pod,
-        { nodes: this.#nodes, count: this.#count },
-        new Context(cluster, random),
-      )
+      const ranking = fallback.rank(pod, { nodes: this.#nodes, count: this.#count }, new Context(cluster, random))
       if (isPending(ranking)) {
         ranking.catch(() => undefined)
         second = 'it did not answer at once'
       } else {
         const unusable = faultOf(ranking, this.#count)
-        const decision = unusable === undefined && this.#takeBest(ranking, profile.fallback, 'fallback', why, undefined)
+        const decision = unusable === undefined && this.#takeBest(ranking, fallback, 'fallback', why, undefined)
         if (decision) return decision
         second = unusable ?? this.#fault
       }
     } catch (thrown) {
       second = messageOf(thrown)
     }
-    const reason = `${why}; the fallback ${profile.fallback.name} neither: ${second}`.slice(0, REASON_LENGTH)
+    const reason = `${why}; the fallback ${fallback.name} neither: ${second}`.slice(0, REASON_LENGTH)
     const again = this.#filter(pod, profile)
     if (again !== undefined) return again
     // #filter leaves at least two nodes where it settles nothing
     const first = this.#nodes[0]!
-    return { ...this.#placeUnscored(profile, first, this.#count, reason, 'fallback'), fellBack: reason }
+    return { ...this.#placeUnscored(fallback, first, this.#count, reason, 'fallback'), fellBack: reason }
   }
 
   /**
@@ -459,14 +461,13 @@ export class Cycle {
   }
 
   #placeUnscored(
-    profile: Profile,
+    policy: Policy,
     node: NodeIndex,
     feasible: number,
     reason: string,
     source: 'none' | 'fallback' = 'none',
   ): Decision {
     const { cluster } = this.#options
-    const policy = source === 'none' ? profile.policy : profile.fallback
     const nodeName = cluster.node(node).name
     return {
       node,

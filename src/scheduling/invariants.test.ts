@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { node, pod } from '../../test/builders.ts'
 import { createConstraints } from '../constraints/registry.ts'
 import { BindFailure } from './ports.ts'
-import { emptiest, policyOf, World } from './testing.ts'
+import { emptiest, policyOf, World } from './world.fixture.ts'
 
 /** What can happen around a scheduler, in any order. Numbers pick one of what is there. */
 type Step =

@@ -4,7 +4,7 @@ import { node, pod } from '../../test/builders.ts'
 import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import type { Ranking } from '../policies/policy.ts'
 import { BindFailure } from './ports.ts'
-import { emptiest, policyOf, World } from './testing.ts'
+import { emptiest, policyOf, World } from './world.fixture.ts'
 
 const twoNodes = [node('small').cpu('2').object(), node('big').cpu('8').object()]
 const whole = { miscounted: [], overcommitted: [] }

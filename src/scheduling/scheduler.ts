@@ -315,7 +315,8 @@ export class Scheduler {
       this.#cannotRead('Node', nameOf(object), thrown)
       return
     }
-    this.#changed(events)
+    // Most updates are heartbeats: what changes without an event concerns no rule.
+    if (events.length > 0) this.#changed(events)
   }
 
   #podSeen(object: PodObject): void {
