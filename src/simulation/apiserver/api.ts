@@ -1,11 +1,11 @@
 import { parse as parseYaml } from 'yaml'
 import type { Clock } from '../../clock/clock.ts'
-import { ApiFailure, badRequest, invalid, methodNotAllowed, noSuchResource } from './failure.ts'
+import { ApiFailure, badRequest, expired, invalid, methodNotAllowed, noSuchResource } from './failure.ts'
 import * as discovery from './discovery.ts'
 import { type Form, type RowObject, Writer, formOf } from './form.ts'
 import { type ApiObject, type Json, isJson, jsonAt, nestsDeeperThan, numberAt, textAt, textsAt } from './json.ts'
 import type { Lists } from './list.ts'
-import { type PatchKind, applyPatch, patchKinds } from './patch.ts'
+import { applyPatch, patchKinds } from './patch.ts'
 import type { Registry } from './registry.ts'
 import { type Reply, send, sendJson } from './reply.ts'
 import { type Resource, apiVersionOf, findResource } from './resources.ts'
@@ -44,7 +44,13 @@ export class Api {
   readonly #served: (resource: Resource) => boolean
   readonly #documents = new Map<string, string>()
 
-  constructor(registry: Registry, lists: Lists, watches: Watches, clock: Clock, served: (resource: Resource) => boolean) {
+  constructor(
+    registry: Registry,
+    lists: Lists,
+    watches: Watches,
+    clock: Clock,
+    served: (resource: Resource) => boolean,
+  ) {
     this.#registry = registry
     this.#lists = lists
     this.#watches = watches
@@ -58,7 +64,8 @@ export class Api {
     if (segments.at(-1) === '') segments.pop()
     const [root, ...rest] = segments
     if (root === 'api' && rest.length >= 2) this.#resources('', rest[0] ?? '', rest.slice(1), request, reply)
-    else if (root === 'apis' && rest.length >= 3) this.#resources(rest[0] ?? '', rest[1] ?? '', rest.slice(2), request, reply)
+    else if (root === 'apis' && rest.length >= 3)
+      this.#resources(rest[0] ?? '', rest[1] ?? '', rest.slice(2), request, reply)
     else this.#discover(root ?? '', rest, request, reply)
   }
 
@@ -72,8 +79,18 @@ export class Api {
       const core = root === 'api'
       if (rest.length === 0) {
         if (request.accept?.includes('as=APIGroupDiscoveryList') === true && request.accept.includes('v=v2'))
-          send(reply, 200, 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList', JSON.stringify(discovery.aggregated(core, this.#served)))
-        else answer(core ? { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] } : discovery.groupList(this.#served))
+          send(
+            reply,
+            200,
+            'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
+            JSON.stringify(discovery.aggregated(core, this.#served)),
+          )
+        else
+          answer(
+            core
+              ? { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] }
+              : discovery.groupList(this.#served),
+          )
       } else if (!core && rest.length === 1) answer(discovery.group(rest[0] ?? '', this.#served))
       else answer(discovery.resourceList(core ? (rest[0] ?? '') : rest.join('/'), this.#served))
       return
@@ -114,7 +131,8 @@ export class Api {
     const { subresource } = target
     if (subresource === '') this.#object(target, request, reply, watchPath)
     else if (subresource === 'status' && target.resource.hasStatus) this.#status(target, request, reply)
-    else if (target.resource.group === '' && target.resource.plural === 'pods') this.#podSubresource(target, request, reply)
+    else if (target.resource.group === '' && target.resource.plural === 'pods')
+      this.#podSubresource(target, request, reply)
     else throw noSuchResource()
   }
 
@@ -173,10 +191,28 @@ export class Api {
         // Leases and events are made by their first update, as with kube-apiserver.
         if (!exists && (resource.storedIn === 'events' || resource.storedIn === 'leases.coordination.k8s.io')) {
           object.metadata.name ??= name
-          sendJson(reply, 201, this.#text(resource, this.#registry.create(resource, namespace, object, { dryRun: dryRunOf(request) }), request), headers)
+          sendJson(
+            reply,
+            201,
+            this.#text(
+              resource,
+              this.#registry.create(resource, namespace, object, { dryRun: dryRunOf(request) }),
+              request,
+            ),
+            headers,
+          )
           return
         }
-        sendJson(reply, 200, this.#text(resource, this.#registry.update(resource, namespace, name, object, '', { dryRun: dryRunOf(request) }), request), headers)
+        sendJson(
+          reply,
+          200,
+          this.#text(
+            resource,
+            this.#registry.update(resource, namespace, name, object, '', { dryRun: dryRunOf(request) }),
+            request,
+          ),
+          headers,
+        )
         return
       }
       case 'PATCH':
@@ -209,7 +245,16 @@ export class Api {
         return
       case 'PUT': {
         const { object, headers } = this.#readObject(resource, namespace, request)
-        sendJson(reply, 200, this.#text(resource, this.#registry.update(resource, namespace, name, object, 'status', { dryRun: dryRunOf(request) }), request), headers)
+        sendJson(
+          reply,
+          200,
+          this.#text(
+            resource,
+            this.#registry.update(resource, namespace, name, object, 'status', { dryRun: dryRunOf(request) }),
+            request,
+          ),
+          headers,
+        )
         return
       }
       case 'PATCH':
@@ -226,7 +271,9 @@ export class Api {
       const body = readBody(request)
       if (subresource === 'binding') {
         decode(typeOf('io.k8s.api.core.v1.Binding'), body, 'Binding', 'v1', 'Ignore')
-        this.#registry.bind(namespace, name === '' ? textAt(body, 'metadata', 'name') : name, body, { dryRun: dryRunOf(request) })
+        this.#registry.bind(namespace, name === '' ? textAt(body, 'metadata', 'name') : name, body, {
+          dryRun: dryRunOf(request),
+        })
       } else {
         const options = jsonAt(body, 'deleteOptions')
         const grace = numberAt(options, 'gracePeriodSeconds')
@@ -253,8 +300,13 @@ export class Api {
     const wanted = revisionOf(query)
     const current = this.#registry.store.revision
     if (wanted !== undefined && wanted > current) throw tooLarge(wanted, current)
-    if (query.get('resourceVersionMatch') === 'Exact' && wanted !== undefined && wanted < current)
-      throw new ApiFailure(410, 'Expired', `The resourceVersion for the provided list is too old.`)
+    const match = query.get('resourceVersionMatch') ?? ''
+    if (match !== '') checkVersionMatch(match, wanted)
+    if ((query.get('continue') ?? '') !== '' && wanted !== undefined && wanted !== 0)
+      throw badRequest('specifying resource version is not allowed when using continue')
+    // Of the past only the pages are kept that somebody is reading.
+    if (match === 'Exact' && wanted !== undefined && wanted < current)
+      throw expired('The resourceVersion for the provided list is too old.')
     const page = this.#lists.page(resource.storedIn, this.#registry.collection(resource), {
       prefix: resource.namespaced && namespace !== '' ? `${namespace}/` : '',
       matches: selection(resource, query),
@@ -271,8 +323,16 @@ export class Api {
     if (initialEvents !== (match === 'NotOlderThan'))
       throw invalid('meta.k8s.io', 'ListOptions', '', [
         initialEvents
-          ? { reason: 'FieldValueForbidden', field: 'resourceVersionMatch', message: 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan' }
-          : { reason: 'FieldValueForbidden', field: 'resourceVersionMatch', message: 'Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided' },
+          ? {
+              reason: 'FieldValueForbidden',
+              field: 'resourceVersionMatch',
+              message: 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+            }
+          : {
+              reason: 'FieldValueForbidden',
+              field: 'resourceVersionMatch',
+              message: 'Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+            },
       ])
     const revision = revisionOf(query)
     const seconds = count(query, 'timeoutSeconds')
@@ -300,25 +360,45 @@ export class Api {
       throw invalid('meta.k8s.io', 'PatchOptions', '', [
         { reason: 'FieldValueRequired', field: 'fieldManager', message: 'Required value: is required for apply patch' },
       ])
-    const patch = parseBody(request.body, kind === 'apply' ? 'yaml' : 'json', (why) => badRequest(`error decoding patch: ${why}`))
+    const patch = parseBody(request.body, kind === 'apply' ? 'yaml' : 'json', (why) =>
+      badRequest(`error decoding patch: ${why}`),
+    )
     const dryRun = dryRunOf(request)
     const found = this.#registry.find(resource, namespace, name)
     if (found === undefined && kind === 'apply' && subresource === '' && isJson(patch)) {
       const { object, headers } = this.#decodeObject(resource, namespace, patch, request)
       object.metadata.name ??= name
-      sendJson(reply, 201, this.#text(resource, this.#registry.create(resource, namespace, object, { dryRun }), request), headers)
+      sendJson(
+        reply,
+        201,
+        this.#text(resource, this.#registry.create(resource, namespace, object, { dryRun }), request),
+        headers,
+      )
       return
     }
     const stored = this.#registry.entry(resource, namespace, name).object
     const before = resource.toWire === undefined ? stored : resource.toWire(stored)
     const patched = applyPatch(kind, resource.type, before, kind === 'apply' ? applied(patch) : patch)
-    const { object, headers } = this.#decodeObject(resource, namespace, patched, request, kind)
-    sendJson(reply, 200, this.#text(resource, this.#registry.update(resource, namespace, name, object, subresource, { dryRun }), request), headers)
+    const { object, headers } = this.#decodeObject(resource, namespace, patched, request)
+    if (object.metadata.uid !== undefined && object.metadata.uid !== stored.metadata.uid)
+      throw invalid(resource.group, resource.kind, name, [
+        {
+          reason: 'FieldValueInvalid',
+          field: 'metadata.uid',
+          message: `Invalid value: ${JSON.stringify(object.metadata.uid)}: field is immutable`,
+        },
+      ])
+    sendJson(
+      reply,
+      200,
+      this.#text(resource, this.#registry.update(resource, namespace, name, object, subresource, { dryRun }), request),
+      headers,
+    )
   }
 
   #delete({ resource, namespace, name }: Target, options: DeleteBody, request: ApiRequest, reply: Reply): void {
     const { object, gone } = this.#registry.remove(resource, namespace, name, options)
-    if (!gone || resource.graceful) sendJson(reply, 200, this.#text(resource, object, request))
+    if (!gone || resource.returnsDeleted) sendJson(reply, 200, this.#text(resource, object, request))
     else
       sendJson(
         reply,
@@ -328,7 +408,12 @@ export class Api {
           apiVersion: 'v1',
           metadata: {},
           status: 'Success',
-          details: { name, ...(resource.group === '' ? {} : { group: resource.group }), kind: resource.plural, uid: object.metadata.uid },
+          details: {
+            name,
+            ...(resource.group === '' ? {} : { group: resource.group }),
+            kind: resource.plural,
+            uid: object.metadata.uid,
+          },
         }),
       )
   }
@@ -343,7 +428,11 @@ export class Api {
       const { name = '', namespace: own = '' } = object.metadata
       if (this.#registry.find(resource, own, name) !== undefined) this.#registry.remove(resource, own, name, options)
     }
-    sendJson(reply, 200, this.#writer(resource, request).list(entries, { resourceVersion: String(this.#registry.store.revision) }))
+    sendJson(
+      reply,
+      200,
+      this.#writer(resource, request).list(entries, { resourceVersion: String(this.#registry.store.revision) }),
+    )
   }
 
   #writer(resource: Resource, request: ApiRequest): Writer {
@@ -360,17 +449,28 @@ export class Api {
     return entry?.object === object ? writer.one(entry) : writer.object(object)
   }
 
-  #readObject(resource: Resource, namespace: string, request: ApiRequest): { object: ApiObject; headers: Record<string, string> } {
+  #readObject(
+    resource: Resource,
+    namespace: string,
+    request: ApiRequest,
+  ): { object: ApiObject; headers: Record<string, string> } {
     return this.#decodeObject(resource, namespace, readBody(request, resource.kind), request)
   }
 
   /** From a body of any origin to an object in stored form. */
-  #decodeObject(resource: Resource, namespace: string, body: Json, request: ApiRequest, patch?: PatchKind): { object: ApiObject; headers: Record<string, string> } {
+  #decodeObject(
+    resource: Resource,
+    namespace: string,
+    body: Json,
+    request: ApiRequest,
+  ): { object: ApiObject; headers: Record<string, string> } {
     const kind = textAt(body, 'kind')
     const apiVersion = textAt(body, 'apiVersion')
     const own = apiVersionOf(resource)
     if (kind !== '' && kind !== resource.kind)
-      throw badRequest(`${kind} in version "${apiVersion || 'v1'}" cannot be handled as a ${resource.kind}: the path is that of ${resource.plural}`)
+      throw badRequest(
+        `${kind} in version "${apiVersion || 'v1'}" cannot be handled as a ${resource.kind}: the path is that of ${resource.plural}`,
+      )
     if (apiVersion !== '' && apiVersion !== own)
       throw badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${own})`)
     const asked = request.query.get('fieldValidation') ?? ''
@@ -379,15 +479,18 @@ export class Api {
     const metadata = jsonAt(body, 'metadata')
     const namespaceOfBody = textAt(metadata, 'namespace')
     if (resource.namespaced && namespaceOfBody !== '' && namespaceOfBody !== namespace)
-      throw badRequest(
-        patch === undefined
-          ? 'the namespace of the provided object does not match the namespace sent on the request'
-          : 'the namespace of the provided object does not match the namespace sent on the request',
-      )
+      throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
     const object: ApiObject = { ...body, metadata: { ...metadata } }
     delete object.metadata.managedFields
     const stored = resource.fromWire === undefined ? object : resource.fromWire(object)
-    const warnings = validation === 'Warn' && unknown.length > 0 ? { warning: unknown.map((field) => `299 - "unknown field ${JSON.stringify(field).replaceAll(/["\\]/g, '\\$&')}"`).join(', ') } : {}
+    const warnings =
+      validation === 'Warn' && unknown.length > 0
+        ? {
+            warning: unknown
+              .map((field) => `299 - "unknown field ${JSON.stringify(field).replaceAll(/["\\]/g, '\\$&')}"`)
+              .join(', '),
+          }
+        : {}
     return { object: stored, headers: warnings }
   }
 }
@@ -408,7 +511,11 @@ const dryRunOf = ({ query }: ApiRequest): boolean => {
   const dryRun = query.getAll('dryRun')
   if (dryRun.some((value) => value !== 'All' && value !== ''))
     throw invalid('meta.k8s.io', 'CreateOptions', '', [
-      { reason: 'FieldValueNotSupported', field: 'dryRun', message: `Unsupported value: ${JSON.stringify(dryRun[0])}: supported values: "All"` },
+      {
+        reason: 'FieldValueNotSupported',
+        field: 'dryRun',
+        message: `Unsupported value: ${JSON.stringify(dryRun)}: supported values: "All"`,
+      },
     ])
   return dryRun.includes('All')
 }
@@ -422,7 +529,8 @@ interface DeleteBody {
 const deleteOptions = (request: ApiRequest): DeleteBody => {
   const body = request.body === '' ? {} : readBody(request)
   const asked = request.query.get('gracePeriodSeconds')
-  const grace = numberAt(body, 'gracePeriodSeconds') ?? (asked === null ? undefined : count(request.query, 'gracePeriodSeconds'))
+  const grace =
+    numberAt(body, 'gracePeriodSeconds') ?? (asked === null ? undefined : count(request.query, 'gracePeriodSeconds'))
   const uid = textAt(body, 'preconditions', 'uid')
   const resourceVersion = textAt(body, 'preconditions', 'resourceVersion')
   return {
@@ -452,8 +560,26 @@ const revisionOf = (query: URLSearchParams): number | undefined => {
   const text = query.get('resourceVersion') ?? ''
   if (text === '') return undefined
   if (!/^\d{1,15}$/.test(text))
-    throw badRequest(`invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`)
+    throw badRequest(
+      `invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+    )
   return Number(text)
+}
+
+/** @throws ApiFailure 422, as apimachinery's ValidateListOptions */
+const checkVersionMatch = (match: string, revision: number | undefined): void => {
+  const refuse = (reason: string, message: string): never => {
+    throw invalid('meta.k8s.io', 'ListOptions', '', [{ reason, field: 'resourceVersionMatch', message }])
+  }
+  if (revision === undefined)
+    refuse('FieldValueForbidden', 'Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided')
+  if (match !== 'Exact' && match !== 'NotOlderThan')
+    refuse(
+      'FieldValueNotSupported',
+      `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
+    )
+  if (match === 'Exact' && revision === 0)
+    refuse('FieldValueForbidden', 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
 }
 
 const tooLarge = (wanted: number, current: number): ApiFailure =>
@@ -483,7 +609,9 @@ const parseBody = (text: string, syntax: 'json' | 'yaml', failure: (why: string)
   try {
     value = parseYaml(text, { maxAliasCount: 100, uniqueKeys: true, version: '1.2', schema: 'core' })
   } catch (error) {
-    throw failure(`error converting YAML to JSON: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`)
+    throw failure(
+      `error converting YAML to JSON: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`,
+    )
   }
   // Through JSON: aliases become copies, and what JSON has no word for goes.
   const json = JSON.stringify(value ?? null)
@@ -492,12 +620,23 @@ const parseBody = (text: string, syntax: 'json' | 'yaml', failure: (why: string)
 }
 
 const readBody = (request: ApiRequest, kind = 'object'): Json => {
-  const syntax = request.contentType === '' || request.contentType === 'application/json' ? 'json' : request.contentType === 'application/yaml' ? 'yaml' : undefined
+  const syntax =
+    request.contentType === '' || request.contentType === 'application/json'
+      ? 'json'
+      : request.contentType === 'application/yaml'
+        ? 'yaml'
+        : undefined
   if (syntax === undefined) throw unsupported()
   const value = parseBody(request.body, syntax, (why) =>
-    badRequest(`the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why} (${request.body.slice(0, 64)})`),
+    badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why} (${request.body.slice(0, 64)})`,
+    ),
   )
-  if (!isJson(value)) throw badRequest(`the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: not an object`)
+  if (value === null) return {}
+  if (!isJson(value))
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: not an object`,
+    )
   return value
 }
 

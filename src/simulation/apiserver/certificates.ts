@@ -29,7 +29,10 @@ export const makeCertificates = async (host: string): Promise<Certificates> => {
       { name: 'basicConstraints', cA: false },
       { name: 'keyUsage', digitalSignature: true, critical: true },
       { name: 'extKeyUsage', serverAuth: true },
-      { name: 'subjectAltName', altNames: hosts.map((name) => (isAddress(name) ? { type: 7, ip: name } : { type: 2, value: name })) },
+      {
+        name: 'subjectAltName',
+        altNames: hosts.map((name) => (isAddress(name) ? { type: 7, ip: name } : { type: 2, value: name })),
+      },
     ],
   })
   return { caPem: ca.cert, certPem: server.cert, keyPem: server.private }

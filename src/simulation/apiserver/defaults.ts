@@ -25,7 +25,11 @@ const containerDefaults = (container: Json, hostNetwork: boolean): void => {
   fill(container, 'terminationMessagePolicy', 'File')
   const image = textAt(container, 'image')
   const tag = /:([^/:@]+)(@|$)/.exec(image)?.[1]
-  fill(container, 'imagePullPolicy', (tag === undefined && !image.includes('@')) || tag === 'latest' ? 'Always' : 'IfNotPresent')
+  fill(
+    container,
+    'imagePullPolicy',
+    (tag === undefined && !image.includes('@')) || tag === 'latest' ? 'Always' : 'IfNotPresent',
+  )
   for (const port of listAt(container, 'ports')) {
     fill(port, 'protocol', 'TCP')
     if (hostNetwork && port['hostPort'] === undefined) port['hostPort'] = port['containerPort']
@@ -33,7 +37,12 @@ const containerDefaults = (container: Json, hostNetwork: boolean): void => {
   for (const probe of ['livenessProbe', 'readinessProbe', 'startupProbe']) {
     const settings = container[probe]
     if (!isJson(settings)) continue
-    for (const [field, value] of [['timeoutSeconds', 1], ['periodSeconds', 10], ['successThreshold', 1], ['failureThreshold', 3]] as const)
+    for (const [field, value] of [
+      ['timeoutSeconds', 1],
+      ['periodSeconds', 10],
+      ['successThreshold', 1],
+      ['failureThreshold', 3],
+    ] as const)
       if (settings[field] === undefined || settings[field] === 0) settings[field] = value
     if (isJson(settings['httpGet'])) {
       fill(settings['httpGet'], 'path', '/')
@@ -51,10 +60,12 @@ const podSpecDefaults = (spec: Json): void => {
   const hostNetwork = spec['hostNetwork'] === true
   fill(spec, 'restartPolicy', 'Always')
   spec['terminationGracePeriodSeconds'] ??= 30
+  if ((numberAt(spec, 'terminationGracePeriodSeconds') ?? 0) < 0) spec['terminationGracePeriodSeconds'] = 1
   fill(spec, 'dnsPolicy', 'ClusterFirst')
   spec['securityContext'] ??= {}
   fill(spec, 'schedulerName', 'default-scheduler')
-  for (const container of [...listAt(spec, 'initContainers'), ...listAt(spec, 'containers')]) containerDefaults(container, hostNetwork)
+  for (const container of [...listAt(spec, 'initContainers'), ...listAt(spec, 'containers')])
+    containerDefaults(container, hostNetwork)
   const account = textAt(spec, 'serviceAccountName') || textAt(spec, 'serviceAccount')
   if (account !== '') {
     spec['serviceAccountName'] = account
@@ -62,7 +73,12 @@ const podSpecDefaults = (spec: Json): void => {
   }
   for (const volume of listAt(spec, 'volumes')) {
     if (Object.keys(volume).length === 1) volume['emptyDir'] = {}
-    for (const [source, mode] of [['configMap', 420], ['secret', 420], ['downwardAPI', 420], ['projected', 420]] as const) {
+    for (const [source, mode] of [
+      ['configMap', 420],
+      ['secret', 420],
+      ['downwardAPI', 420],
+      ['projected', 420],
+    ] as const) {
       const settings = volume[source]
       if (isJson(settings)) settings['defaultMode'] ??= mode
     }
@@ -99,7 +115,9 @@ const tolerates = (tolerations: readonly Json[], key: string): boolean =>
 /** The DefaultTolerationSeconds admission plugin. */
 const tolerateLostNodes = (spec: Json): void => {
   const tolerations = listAt(spec, 'tolerations')
-  const missing = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].filter((key) => !tolerates(tolerations, key))
+  const missing = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].filter(
+    (key) => !tolerates(tolerations, key),
+  )
   if (missing.length > 0)
     spec['tolerations'] = [
       ...tolerations,
@@ -145,20 +163,38 @@ export const podDefaults = (pod: ApiObject, now: string): void => {
       : {}),
     qosClass: qosClass(spec),
   }
-  pod.metadata.generation = 1
 }
 
-/** A node names its host in a label by itself only through its kubelet; the server adds the taint of a node not seen ready yet nowhere in our setup. */
+/** Facts about a node that its kubelet fills in later. */
+const nodeInfo = {
+  machineID: '',
+  systemUUID: '',
+  bootID: '',
+  kernelVersion: '',
+  osImage: '',
+  containerRuntimeVersion: '',
+  kubeletVersion: '',
+  kubeProxyVersion: '',
+  operatingSystem: '',
+  architecture: '',
+}
+
 export const nodeDefaults = (node: ApiObject): void => {
   node['spec'] = jsonAt(node, 'spec')
   const status = jsonAt(node, 'status')
   node['status'] = status
+  status['daemonEndpoints'] ??= { kubeletEndpoint: { Port: 0 } }
+  status['nodeInfo'] = { ...nodeInfo, ...jsonAt(status, 'nodeInfo') }
   // A node that says only what it has offers all of it.
-  if (status['capacity'] !== undefined && status['allocatable'] === undefined) status['allocatable'] = status['capacity']
+  if (status['capacity'] !== undefined && status['allocatable'] === undefined)
+    status['allocatable'] = status['capacity']
 }
 
 export const namespaceDefaults = (namespace: ApiObject): void => {
-  namespace.metadata.labels = { ...namespace.metadata.labels, 'kubernetes.io/metadata.name': namespace.metadata.name ?? '' }
+  namespace.metadata.labels = {
+    ...namespace.metadata.labels,
+    'kubernetes.io/metadata.name': namespace.metadata.name ?? '',
+  }
   namespace['spec'] = { finalizers: ['kubernetes'] }
   namespace['status'] = { phase: 'Active' }
 }
@@ -181,15 +217,12 @@ export const workloadDefaults = (object: ApiObject): void => {
 
 export const workloadUpdateDefaults = (object: ApiObject, old: ApiObject): void => {
   if (object['spec'] === old['spec']) return
-  const { generation } = object.metadata
   if (object.kind === 'DaemonSet') daemonSetDefaults(object)
   else workloadDefaults(object)
-  if (generation !== undefined) object.metadata.generation = generation
 }
 
 /** As other workloads, on every node instead of in so many replicas. */
 export const daemonSetDefaults = (object: ApiObject): void => {
-  object.metadata.generation = 1
   const spec = jsonAt(object, 'spec')
   object['spec'] = spec
   const template = spec['template']
@@ -236,4 +269,8 @@ export const serviceDefaults = (service: ApiObject): void => {
     port['targetPort'] ??= numberAt(port, 'port')
   }
   service['status'] ??= { loadBalancer: {} }
+}
+
+export const disruptionBudgetDefaults = (budget: ApiObject): void => {
+  budget['status'] ??= { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }
 }

@@ -29,7 +29,14 @@ interface Subresource {
 
 const subresourcesOf = (resource: Resource): Subresource[] => {
   const found: Subresource[] = []
-  if (resource.hasStatus) found.push({ name: 'status', kind: resource.kind, group: resource.group, version: resource.version, verbs: ['get', 'patch', 'update'] })
+  if (resource.hasStatus)
+    found.push({
+      name: 'status',
+      kind: resource.kind,
+      group: resource.group,
+      version: resource.version,
+      verbs: ['get', 'patch', 'update'],
+    })
   if (resource.group === '' && resource.plural === 'pods')
     found.push(
       { name: 'binding', kind: 'Binding', group: '', version: 'v1', verbs: ['create'] },
@@ -40,7 +47,9 @@ const subresourcesOf = (resource: Resource): Subresource[] => {
 }
 
 /** `v1`, `apps/v1`, ... in the order of the table; core first. */
-export const groupVersions = (served: (resource: Resource) => boolean): string[] => [...new Set(resources.filter(served).map(apiVersionOf))]
+export const groupVersions = (served: (resource: Resource) => boolean): string[] => [
+  ...new Set(resources.filter(served).map(apiVersionOf)),
+]
 
 const inGroupVersion = (groupVersion: string, served: (resource: Resource) => boolean): Resource[] =>
   resources.filter((resource) => served(resource) && apiVersionOf(resource) === groupVersion)
@@ -87,7 +96,9 @@ const apiGroup = (groupVersion: string): Json => {
 export const groupList = (served: (resource: Resource) => boolean): Json => ({
   kind: 'APIGroupList',
   apiVersion: 'v1',
-  groups: groupVersions(served).filter((gv) => gv.includes('/')).map(apiGroup),
+  groups: groupVersions(served)
+    .filter((gv) => gv.includes('/'))
+    .map(apiGroup),
 })
 
 /** `GET /apis/apps` */
@@ -117,39 +128,57 @@ export const aggregated = (core: boolean, served: (resource: Resource) => boolea
             verbs: resource.verbs,
             ...(resource.shortNames.length === 0 ? {} : { shortNames: resource.shortNames }),
             ...(resource.categories.length === 0 ? {} : { categories: resource.categories }),
-            subresources: subresourcesOf(resource).map(({ name, kind, verbs, group, version }) => ({ subresource: name, responseKind: { group, version, kind }, verbs })),
+            subresources: subresourcesOf(resource).map(({ name, kind, verbs, group, version }) => ({
+              subresource: name,
+              responseKind: { group, version, kind },
+              verbs,
+            })),
           })),
         },
       ],
     })),
 })
 
-const pathOf = (groupVersion: string): string => (groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`)
+const pathOf = (groupVersion: string): string =>
+  groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`
 
 /** `GET /openapi/v3`: where the document of each group is. */
 export const openApiIndex = (served: (resource: Resource) => boolean): Json => ({
-  paths: Object.fromEntries(groupVersions(served).map((gv) => [pathOf(gv), { serverRelativeURL: `/openapi/v3/${pathOf(gv)}` }])),
+  paths: Object.fromEntries(
+    groupVersions(served).map((gv) => [pathOf(gv), { serverRelativeURL: `/openapi/v3/${pathOf(gv)}` }]),
+  ),
 })
 
 /** `GET /openapi/v3/apis/apps/v1`: as far as kubectl reads it, for validation and `explain`. */
 export const openApiDocument = (groupVersion: string, served: (resource: Resource) => boolean): Json | undefined => {
   const found = inGroupVersion(groupVersion, served)
   if (found.length === 0) return undefined
-  const parameters = ['dryRun', 'fieldManager', 'fieldValidation'].map((name) => ({ name, in: 'query', schema: { type: 'string', uniqueItems: true } }))
+  const parameters = ['dryRun', 'fieldManager', 'fieldValidation'].map((name) => ({
+    name,
+    in: 'query',
+    schema: { type: 'string', uniqueItems: true },
+  }))
   const paths: Json = {}
   for (const resource of found) {
-    const kind = { 'x-kubernetes-group-version-kind': { group: resource.group, version: resource.version, kind: resource.kind } }
+    const kind = {
+      'x-kubernetes-group-version-kind': { group: resource.group, version: resource.version, kind: resource.kind },
+    }
     const base = `/${pathOf(groupVersion)}/${resource.namespaced ? 'namespaces/{namespace}/' : ''}${resource.plural}`
     const schema = { $ref: `#/components/schemas/${resource.schemaName}` }
     const responses = { 200: { description: 'OK', content: { 'application/json': { schema } } } }
     paths[base] = {
       get: { 'x-kubernetes-action': 'list', ...kind, responses },
-      ...(resource.verbs.includes('create') ? { post: { 'x-kubernetes-action': 'post', ...kind, parameters, responses } } : {}),
+      ...(resource.verbs.includes('create')
+        ? { post: { 'x-kubernetes-action': 'post', ...kind, parameters, responses } }
+        : {}),
     }
     paths[`${base}/{name}`] = {
       get: { 'x-kubernetes-action': 'get', ...kind, responses },
       ...(resource.verbs.includes('patch')
-        ? { put: { 'x-kubernetes-action': 'put', ...kind, parameters, responses }, patch: { 'x-kubernetes-action': 'patch', ...kind, parameters, responses } }
+        ? {
+            put: { 'x-kubernetes-action': 'put', ...kind, parameters, responses },
+            patch: { 'x-kubernetes-action': 'patch', ...kind, parameters, responses },
+          }
         : {}),
     }
   }
@@ -170,7 +199,8 @@ const reachable = (names: readonly string[]): Record<string, Schema> => {
     const schema = known.get(name)
     if (schema === undefined || Object.hasOwn(result, name)) continue
     result[name] = schema
-    for (const [, reference = ''] of JSON.stringify(schema).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) open.push(reference)
+    for (const [, reference = ''] of JSON.stringify(schema).matchAll(/"#\/components\/schemas\/([^"]+)"/g))
+      open.push(reference)
   }
   return result
 }

@@ -49,15 +49,29 @@ export const notFound = (resource: ResourceName, name: string): ApiFailure =>
 export const noSuchResource = (): ApiFailure =>
   new ApiFailure(404, 'NotFound', 'the server could not find the requested resource', {})
 
-export const alreadyExists = (resource: ResourceName, name: string): ApiFailure =>
-  new ApiFailure(409, 'AlreadyExists', `${qualified(resource)} "${name}" already exists`, detailsOf(resource, name))
+export const alreadyExists = (resource: ResourceName, name: string, deleting: boolean): ApiFailure =>
+  new ApiFailure(
+    409,
+    'AlreadyExists',
+    `${deleting ? 'object is being deleted: ' : ''}${qualified(resource)} "${name}" already exists`,
+    detailsOf(resource, name),
+  )
 
 export const conflict = (resource: ResourceName, name: string, why: string): ApiFailure =>
-  new ApiFailure(409, 'Conflict', `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`, detailsOf(resource, name))
+  new ApiFailure(
+    409,
+    'Conflict',
+    `Operation cannot be fulfilled on ${qualified(resource)} "${name}": ${why}`,
+    detailsOf(resource, name),
+  )
 
 /** The object was read, changed elsewhere, and is written back. */
 export const staleWrite = (resource: ResourceName, name: string): ApiFailure =>
-  conflict(resource, name, 'the object has been modified; please apply your changes to the latest version and try again')
+  conflict(
+    resource,
+    name,
+    'the object has been modified; please apply your changes to the latest version and try again',
+  )
 
 export const badRequest = (message: string): ApiFailure => new ApiFailure(400, 'BadRequest', message)
 

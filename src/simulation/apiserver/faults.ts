@@ -4,7 +4,11 @@ import type { Random } from '../../clock/random.ts'
 /** What happens to a request that a rule applies to. */
 export type FaultEffect =
   /** answered with this status at once, its work not done */
-  | { readonly kind: 'status'; readonly status: 409 | 410 | 429 | 500 | 502 | 503 | 504; readonly retryAfterSeconds?: number }
+  | {
+      readonly kind: 'status'
+      readonly status: 409 | 410 | 429 | 500 | 502 | 503 | 504
+      readonly retryAfterSeconds?: number
+    }
   /** the connection breaks, the work not done */
   | { readonly kind: 'reset' }
   /** the work is done, and the connection breaks before the answer */
@@ -94,7 +98,11 @@ export class Faults {
 
 /** Reasons as kube-apiserver gives them with these codes. */
 export const faultReasons: Record<number, { reason: string; message: string }> = {
-  409: { reason: 'Conflict', message: 'Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again' },
+  409: {
+    reason: 'Conflict',
+    message:
+      'Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest version and try again',
+  },
   410: { reason: 'Expired', message: 'The resourceVersion for the provided watch is too old.' },
   429: { reason: 'TooManyRequests', message: 'Too many requests, please try again later.' },
   500: { reason: 'InternalError', message: 'Internal error occurred: injected by the simulation' },
@@ -104,4 +112,5 @@ export const faultReasons: Record<number, { reason: string; message: string }> =
 }
 
 /** Resolves after a delay of the server's clock. */
-export const pause = (clock: Clock, delayMs: number): Promise<void> => new Promise((resolve) => void clock.after(delayMs, resolve))
+export const pause = (clock: Clock, delayMs: number): Promise<void> =>
+  new Promise((resolve) => void clock.after(delayMs, resolve))

@@ -15,7 +15,8 @@ export const formOf = (accept: string | undefined): Form => {
   if (accept === undefined || accept === '') return 'object'
   for (const offer of accept.split(',')) {
     const [type = '', ...parameters] = offer.split(';').map((part) => part.trim())
-    if (type !== 'application/json' && type !== 'application/*' && type !== '*/*' && type !== 'application/yaml') continue
+    if (type !== 'application/json' && type !== 'application/*' && type !== '*/*' && type !== 'application/yaml')
+      continue
     const as = parameters.find((parameter) => parameter.startsWith('as='))?.slice(3)
     const version = parameters.find((parameter) => parameter.startsWith('v='))?.slice(2)
     if (as === undefined) return 'object'
@@ -50,7 +51,8 @@ export class Writer {
   }
 
   one(entry: Entry): string {
-    if (this.#form === 'object') return this.#resource.toWire === undefined ? entry.json : JSON.stringify(this.#resource.toWire(entry.object))
+    if (this.#form === 'object')
+      return this.#resource.toWire === undefined ? entry.json : JSON.stringify(this.#resource.toWire(entry.object))
     return this.object(entry.object)
   }
 
@@ -79,22 +81,39 @@ export class Writer {
   }
 
   bookmark(revision: number, initialEventsEnd: boolean): string {
-    const metadata: Json = { resourceVersion: String(revision), creationTimestamp: null }
+    const metadata: Json = { resourceVersion: String(revision) }
     if (initialEventsEnd) metadata['annotations'] = { 'k8s.io/initial-events-end': 'true' }
     const object =
       this.#form === 'object'
         ? { kind: this.#resource.kind, apiVersion: apiVersionOf(this.#resource), metadata }
         : this.#form === 'metadata'
           ? { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata }
-          : { kind: 'Table', apiVersion: 'meta.k8s.io/v1', metadata, columnDefinitions: columnsOf(this.#resource), rows: [] }
+          : {
+              kind: 'Table',
+              apiVersion: 'meta.k8s.io/v1',
+              metadata,
+              columnDefinitions: columnsOf(this.#resource),
+              rows: [],
+            }
     return `${JSON.stringify({ type: 'BOOKMARK', object })}\n`
   }
 
   list(entries: readonly Entry[], metadata: Json): string {
     const { kind } = this.#resource
-    if (this.#form === 'table') return JSON.stringify(this.#table(entries.map((entry) => entry.object), metadata))
+    if (this.#form === 'table')
+      return JSON.stringify(
+        this.#table(
+          entries.map((entry) => entry.object),
+          metadata,
+        ),
+      )
     if (this.#form === 'metadata')
-      return JSON.stringify({ kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata, items: entries.map((entry) => partial(entry.object)) })
+      return JSON.stringify({
+        kind: 'PartialObjectMetadataList',
+        apiVersion: 'meta.k8s.io/v1',
+        metadata,
+        items: entries.map((entry) => partial(entry.object)),
+      })
     const items = entries.map((entry) => {
       const text = this.one(entry)
       return text.startsWith(this.#head) ? `{${text.slice(this.#head.length)}` : text
@@ -115,11 +134,14 @@ export class Writer {
       columnDefinitions: columnsOf(this.#resource),
       rows: objects.map((object) => ({
         cells: rowOf(this.#resource, object, nowMs),
-        ...(this.#rowObject === 'None' ? {} : { object: this.#rowObject === 'Object' ? this.#wire(object) : partial(object) }),
+        object: this.#rowObject === 'None' ? null : this.#rowObject === 'Object' ? this.#wire(object) : partial(object),
       })),
     }
   }
 }
 
-const partial = (object: ApiObject): Json => ({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: object.metadata })
-
+const partial = (object: ApiObject): Json => ({
+  kind: 'PartialObjectMetadata',
+  apiVersion: 'meta.k8s.io/v1',
+  metadata: object.metadata,
+})

@@ -29,7 +29,9 @@ export class InProcessAccess implements ObjectAccess {
   list(resource: string): readonly KubeObject[] {
     const row = rowOf(resource)
     const { toWire } = row
-    return Array.from(this.#registry.collection(row).entries.values(), ({ object }) => (toWire === undefined ? object : toWire(object)))
+    return Array.from(this.#registry.collection(row).entries.values(), ({ object }) =>
+      toWire === undefined ? object : toWire(object),
+    )
   }
 
   create(resource: string, object: KubeObject): KubeObject {
@@ -37,25 +39,41 @@ export class InProcessAccess implements ObjectAccess {
     // A copy: defaults are filled in deep within.
     const own = structuredClone(object) as ApiObject
     const body: ApiObject = { ...own, metadata: own.metadata ?? {} }
-    return this.#registry.create(row, body.metadata.namespace ?? '', row.fromWire === undefined ? body : row.fromWire(body))
+    return this.#registry.create(
+      row,
+      body.metadata.namespace ?? '',
+      row.fromWire === undefined ? body : row.fromWire(body),
+    )
   }
 
   update(resource: string, object: KubeObject, subresource?: 'status'): KubeObject {
     const row = rowOf(resource)
     const body: ApiObject = { ...object, metadata: { ...object.metadata } }
     const { namespace = '', name = '' } = body.metadata
-    return this.#registry.update(row, namespace, name, row.fromWire === undefined ? body : row.fromWire(body), subresource ?? '')
+    return this.#registry.update(
+      row,
+      namespace,
+      name,
+      row.fromWire === undefined ? body : row.fromWire(body),
+      subresource ?? '',
+    )
   }
 
   remove(resource: string, namespace: string, name: string, gracePeriodSeconds?: number): void {
-    this.#registry.remove(rowOf(resource), namespace, name, gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds })
+    this.#registry.remove(
+      rowOf(resource),
+      namespace,
+      name,
+      gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds },
+    )
   }
 
   subscribe(resource: string, listener: (event: WatchEvent<KubeObject>) => void): () => void {
     const row = rowOf(resource)
     const { toWire } = row
     const { listeners } = this.#registry.collection(row)
-    const own = ({ type, entry }: Change): void => listener({ type, object: toWire === undefined ? entry.object : toWire(entry.object) })
+    const own = ({ type, entry }: Change): void =>
+      listener({ type, object: toWire === undefined ? entry.object : toWire(entry.object) })
     listeners.add(own)
     return () => void listeners.delete(own)
   }

@@ -9,7 +9,8 @@ export interface ApiObject extends KubeObject {
   [field: string]: unknown
 }
 
-export const isJson = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isJson = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The value at a path of field names, undefined where the path ends early. */
 export const at = (value: unknown, ...path: string[]): unknown => {
@@ -44,7 +45,8 @@ export const textsAt = (value: unknown, ...path: string[]): string[] => {
 
 /** Sets a field under any name, `__proto__` among them, as plain data. */
 export const put = (target: Json, field: string, value: unknown): void => {
-  if (field === '__proto__') Object.defineProperty(target, field, { value, enumerable: true, configurable: true, writable: true })
+  if (field === '__proto__')
+    Object.defineProperty(target, field, { value, enumerable: true, configurable: true, writable: true })
   else target[field] = value
 }
 

@@ -52,7 +52,9 @@ export class Lists {
         const snapshot = this.#snapshots.get(`${name} ${request.prefix} ${revision}`)
         if (snapshot === undefined) {
           const failure = expired(tooOld)
-          throw new ApiFailure(failure.code, failure.reason, failure.message, { continue: encode(-1, token.start.replace(/\0$/, '')) } as never)
+          throw new ApiFailure(failure.code, failure.reason, failure.message, {
+            continue: encode(-1, token.start.replace(/\0$/, '')),
+          } as never)
         }
         entries = snapshot
       }
@@ -96,7 +98,8 @@ const decode = (token: string): { revision: number; start: string } => {
   if (!/^[\w+/=-]{4,}$/.test(token)) return refuse('illegal base64 data at input byte 0')
   try {
     const value: unknown = JSON.parse(Buffer.from(token, 'base64url').toString())
-    if (isJson(value) && typeof value['rv'] === 'number' && typeof value['start'] === 'string') return { revision: value['rv'], start: value['start'] }
+    if (isJson(value) && typeof value['rv'] === 'number' && typeof value['start'] === 'string')
+      return { revision: value['rv'], start: value['start'] }
   } catch {
     // said below
   }

@@ -25,14 +25,19 @@ export const applyPatch = (kind: PatchKind, type: TypeNode, object: Json, patch:
 const operationLimit = 10_000
 
 const applyJsonPatch = (object: Json, patch: unknown): Json => {
-  if (!Array.isArray(patch)) throw badRequest('error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch')
+  if (!Array.isArray(patch))
+    throw badRequest('error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch')
   if (patch.length > operationLimit)
-    throw new ApiFailure(413, 'RequestEntityTooLarge', `Request entity too large: The allowed maximum operations in a JSON patch is ${operationLimit}, got ${patch.length}`)
+    throw new ApiFailure(
+      413,
+      'RequestEntityTooLarge',
+      `Request entity too large: The allowed maximum operations in a JSON patch is ${operationLimit}, got ${patch.length}`,
+    )
   try {
     return jsonPatch.applyPatch(structuredClone(object), patch as jsonPatch.Operation[], true, true, true).newDocument
-  } catch (error) {
-    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-    throw new ApiFailure(422, 'Invalid', `the server rejected our request due to an error in our request: ${why}`, {})
+  } catch {
+    // kube-apiserver does not say which operation it was.
+    throw new ApiFailure(422, 'Invalid', 'the server rejected our request due to an error in our request', {})
   }
 }
 
@@ -55,7 +60,8 @@ const strategicMerge = (type: TypeNode | undefined, target: Json, patch: Json): 
   if (patch[directive] === 'delete') return {}
   const result: Json = { ...target }
   const retained = patch['$retainKeys']
-  if (Array.isArray(retained)) for (const field of Object.keys(result)) if (!retained.includes(field)) delete result[field]
+  if (Array.isArray(retained))
+    for (const field of Object.keys(result)) if (!retained.includes(field)) delete result[field]
   for (const [field, value] of Object.entries(patch)) {
     if (field === directive || field === '$retainKeys' || field.startsWith('$setElementOrder/')) continue
     if (field.startsWith('$deleteFromPrimitiveList/')) {
@@ -68,27 +74,40 @@ const strategicMerge = (type: TypeNode | undefined, target: Json, patch: Json): 
     const node: FieldNode | undefined = type?.shape === 'struct' ? type.fields.get(field) : undefined
     const current = Object.hasOwn(result, field) ? result[field] : undefined
     if (value === null) delete result[field]
-    else if (isJson(value)) put(result, field, strategicMerge(node?.type ?? type?.element, isJson(current) ? current : {}, value))
+    else if (isJson(value))
+      put(result, field, strategicMerge(node?.type ?? type?.element, isJson(current) ? current : {}, value))
     else if (Array.isArray(value)) {
       const order = patch[`$setElementOrder/${field}`]
-      put(result, field, mergeLists(node, Array.isArray(current) ? current : [], value, Array.isArray(order) ? order : undefined))
+      put(
+        result,
+        field,
+        mergeLists(node, Array.isArray(current) ? current : [], value, Array.isArray(order) ? order : undefined),
+      )
     } else put(result, field, value)
   }
   return result
 }
 
-const mergeLists = (node: FieldNode | undefined, current: unknown[], patch: unknown[], order: unknown[] | undefined): unknown[] => {
+const mergeLists = (
+  node: FieldNode | undefined,
+  current: unknown[],
+  patch: unknown[],
+  order: unknown[] | undefined,
+): unknown[] => {
   if (node?.mergesValues === true) {
     const merged = [...current, ...patch.filter((item) => !current.includes(item))]
-    return order === undefined ? merged : sortLike(merged, order, (item) => item)
+    return inOrder(merged, patch, order, current, (item) => item)
   }
   const key = node?.mergeKey
   if (key === undefined || patch.some((item) => isJson(item) && item[directive] === 'replace'))
-    return patch.filter((item) => !(isJson(item) && item[directive] === 'replace')).map((item) => (isJson(item) ? withoutDirectives(item) : item))
+    return patch
+      .filter((item) => !(isJson(item) && item[directive] === 'replace'))
+      .map((item) => (isJson(item) ? withoutDirectives(item) : item))
   const merged = [...current]
   for (const item of patch) {
     if (!isJson(item)) continue
-    if (item[key] === undefined) throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`)
+    if (item[key] === undefined)
+      throw badRequest(`map: ${JSON.stringify(item)} does not contain declared merge key: ${key}`)
     const at = merged.findIndex((other) => isJson(other) && other[key] === item[key])
     if (item[directive] === 'delete') {
       if (at >= 0) merged.splice(at, 1)
@@ -99,13 +118,35 @@ const mergeLists = (node: FieldNode | undefined, current: unknown[], patch: unkn
     if (at < 0) merged.push(next)
     else merged[at] = next
   }
-  return order === undefined ? merged : sortLike(merged, order.map((item) => (isJson(item) ? item[key] : item)), (item) => (isJson(item) ? item[key] : item))
+  return inOrder(merged, patch, order, current, (item) => (isJson(item) ? item[key] : item))
 }
 
-/** Items in the order of their keys in `order`; those not named there stay in front, as they were. */
-const sortLike = (items: unknown[], order: unknown[], keyOf: (item: unknown) => unknown): unknown[] => {
-  const place = new Map(order.map((key, i) => [key, i]))
-  return items.toSorted((a, b) => (place.get(keyOf(a)) ?? -1) - (place.get(keyOf(b)) ?? -1))
+/**
+ * The order of a merged list (strategicpatch normalizeElementOrder): items that the patch names keep the order it gives them,
+ * the others stay where the list had them, and what is new comes before those.
+ */
+const inOrder = (
+  merged: unknown[],
+  patch: unknown[],
+  order: unknown[] | undefined,
+  before: unknown[],
+  keyOf: (item: unknown) => unknown,
+): unknown[] => {
+  const places = (items: unknown[]): Map<unknown, number> => new Map(items.map((item, i) => [keyOf(item), i]))
+  const wanted = places(order ?? patch)
+  const had = places(before)
+  const named = merged
+    .filter((item) => wanted.has(keyOf(item)))
+    .sort((a, b) => (wanted.get(keyOf(a)) ?? 0) - (wanted.get(keyOf(b)) ?? 0))
+  const others = merged.filter((item) => !wanted.has(keyOf(item)))
+  const result: unknown[] = []
+  let next = 0
+  for (const other of others) {
+    const place = had.get(keyOf(other)) ?? 0
+    while (next < named.length && !((had.get(keyOf(named[next])) ?? -1) > place)) result.push(named[next++])
+    result.push(other)
+  }
+  return [...result, ...named.slice(next)]
 }
 
 const withoutDirectives = (patch: Json): Json => {

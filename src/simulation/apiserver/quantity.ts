@@ -1,6 +1,7 @@
 const shape = /^([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d{1,3})?$/
 /** What kube-apiserver says about a malformed quantity. */
-export const quantityComplaint = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+export const quantityComplaint =
+  "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 const binary = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei']
 /** powers of ten of the decimal suffixes, ascending in steps of three */
@@ -28,7 +29,8 @@ export const canonicalQuantity = (value: string | number): string => {
     // A fraction of a byte: falls back to decimal, in thousandths, rounded up.
     return withSign(negative, largestDecimal(ceilDivide(scaled * 10n ** 9n, divisor)))
   }
-  const exponent = /^[eE]/.test(suffix) && suffix.length > 1 ? Number(suffix.slice(1)) : (decimal.indexOf(suffix) - 3) * 3
+  const exponent =
+    /^[eE]/.test(suffix) && suffix.length > 1 ? Number(suffix.slice(1)) : (decimal.indexOf(suffix) - 3) * 3
   const nano = exponent + 9 - fraction.length
   const mantissa = BigInt(whole + fraction)
   const nanos = nano >= 0 ? mantissa * 10n ** BigInt(Math.min(nano, 60)) : ceilDivide(mantissa, 10n ** BigInt(-nano))

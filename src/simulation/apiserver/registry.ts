@@ -4,7 +4,7 @@ import type { Random } from '../../clock/random.ts'
 import { labelSelectorMatches } from '../../cluster/labels.ts'
 import type { Condition, LabelSelector, PodSpec, PodStatus } from '../../cluster/objects.ts'
 import { ApiFailure, alreadyExists, badRequest, conflict, forbidden, invalid, notFound, staleWrite } from './failure.ts'
-import { type ApiObject, type Json, at, jsonAt, listAt, numberAt, textAt } from './json.ts'
+import { type ApiObject, type Json, at, jsonAt, numberAt, textAt } from './json.ts'
 import { type Resource, apiVersionOf, resourceNamed, resources } from './resources.ts'
 import type { Collection, Entry, Store } from './store.ts'
 import { FieldErrors } from './validation/field-errors.ts'
@@ -96,7 +96,11 @@ export class Registry {
     const { metadata } = body
     const now = this.timestamp()
     if (resource.namespaced) metadata.namespace = namespace
-    if ((metadata.name === undefined || metadata.name === '') && metadata.generateName !== undefined && metadata.generateName !== '')
+    if (
+      (metadata.name === undefined || metadata.name === '') &&
+      metadata.generateName !== undefined &&
+      metadata.generateName !== ''
+    )
       metadata.name = `${metadata.generateName.slice(0, 58)}${Array.from({ length: 5 }, () => suffixLetters[this.#random.below(suffixLetters.length)]).join('')}`
     const name = metadata.name ?? ''
     if (resource.namespaced) this.#admitNamespace(resource, namespace, name)
@@ -106,8 +110,14 @@ export class Registry {
     delete metadata.generation
     metadata.uid = this.#uid()
     metadata.creationTimestamp = now
+    if (resource.generation) metadata.generation = 1
     resource.defaults(body, now)
-    const object: ApiObject = { kind: resource.kind, apiVersion: apiVersionOf(resource), metadata: orderMetadata(metadata), ...withoutHead(body) }
+    const object: ApiObject = {
+      kind: resource.kind,
+      apiVersion: apiVersionOf(resource),
+      metadata: orderMetadata(metadata),
+      ...withoutHead(body),
+    }
     if (resource.storedIn !== ownCollection(resource)) {
       object.kind = row(resource.storedIn).kind
       object.apiVersion = apiVersionOf(row(resource.storedIn))
@@ -116,10 +126,13 @@ export class Registry {
     const errors = new FieldErrors()
     checkMetadata(object, resource.namespaced, resource.nameRule, errors)
     resource.validate(object, errors)
-    if (errors.found.length > 0) throw invalid(resource.group, resource.kind, name, errors.found)
+    // Events of either group are refused under the one name of the stored kind.
+    if (errors.found.length > 0) throw invalid(row(resource.storedIn).group, resource.kind, name, errors.found)
     const key = resource.namespaced ? `${namespace}/${name}` : name
     const collection = this.collection(resource)
-    if (collection.entries.has(key)) throw alreadyExists(resource, name)
+    const present = collection.entries.get(key)
+    if (present !== undefined)
+      throw alreadyExists(resource, name, present.object.metadata.deletionTimestamp !== undefined)
     if (options.dryRun === true) return object
     this.store.put(collection, key, object)
     if (resource.storedIn === 'events') this.#boundEvents(collection)
@@ -130,16 +143,39 @@ export class Registry {
    * @param body the whole new object in its stored form; its resourceVersion, where given, must be the stored one
    * @throws ApiFailure
    */
-  update(resource: Resource, namespace: string, name: string, body: ApiObject, subresource: '' | 'status', options: WriteOptions = {}): ApiObject {
+  update(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    body: ApiObject,
+    subresource: '' | 'status',
+    options: WriteOptions = {},
+  ): ApiObject {
     const entry = this.entry(resource, namespace, name)
     const old = entry.object
     const own = body.metadata
     if (own.name !== undefined && own.name !== '' && own.name !== name)
       throw badRequest(`the name of the object (${own.name}) does not match the name on the URL (${name})`)
-    if (own.resourceVersion !== undefined && own.resourceVersion !== '' && own.resourceVersion !== old.metadata.resourceVersion)
+    if (
+      own.resourceVersion !== undefined &&
+      own.resourceVersion !== '' &&
+      own.resourceVersion !== old.metadata.resourceVersion
+    )
       throw staleWrite(resource, name)
+    if (!resource.unconditionalUpdate && (own.resourceVersion ?? '') === '')
+      throw invalid(resource.group, resource.plural, name, [
+        {
+          reason: 'FieldValueInvalid',
+          field: 'metadata.resourceVersion',
+          message: 'Invalid value: 0: must be specified for an update',
+        },
+      ])
     if (own.uid !== undefined && own.uid !== '' && own.uid !== old.metadata.uid)
-      throw conflict(resource, name, `Precondition failed: UID in precondition: ${own.uid}, UID in object meta: ${old.metadata.uid}`)
+      throw conflict(
+        resource,
+        name,
+        `Precondition failed: UID in precondition: ${own.uid}, UID in object meta: ${old.metadata.uid}`,
+      )
 
     const kept = old.metadata
     const metadata = orderMetadata({
@@ -156,22 +192,33 @@ export class Registry {
     }
     const rest = subresource === 'status' ? { ...withoutHead(old), status: body['status'] ?? {} } : withoutHead(body)
     if (subresource === '' && resource.hasStatus && old['status'] !== undefined) rest['status'] = old['status']
-    const object: ApiObject = { kind: old.kind ?? resource.kind, apiVersion: old.apiVersion ?? apiVersionOf(resource), metadata: orderMetadata(metadata), ...rest }
-    if (subresource === '') {
+    const object: ApiObject = {
+      kind: old.kind ?? resource.kind,
+      apiVersion: old.apiVersion ?? apiVersionOf(resource),
+      metadata: orderMetadata(metadata),
+      ...rest,
+    }
+    const errors = new FieldErrors()
+    if (subresource === 'status') resource.updateStatus(object, old, errors)
+    else {
       resource.updateDefaults(object, old)
-      const errors = new FieldErrors()
       checkMetadata(object, resource.namespaced, resource.nameRule, errors)
       checkMetadataUpdate(object, old, errors)
       if (object['spec'] !== old['spec'] || object['spec'] === undefined) resource.validate(object, errors)
       resource.validateUpdate(object, old, errors)
-      if (errors.found.length > 0) throw invalid(resource.group, resource.kind, name, errors.found)
-      if (resource.generation && !isDeepStrictEqual(object['spec'], old['spec'])) object.metadata.generation = (kept.generation ?? 0) + 1
+      if (resource.generation && !isDeepStrictEqual(object['spec'], old['spec']))
+        object.metadata.generation = (kept.generation ?? 0) + 1
     }
+    if (errors.found.length > 0) throw invalid(row(resource.storedIn).group, resource.kind, name, errors.found)
     // A write that changes nothing is none: no new resourceVersion, no event.
     if (options.dryRun === true) return object
     if (isDeepStrictEqual(object, old)) return old
     const written = this.store.put(this.collection(resource), entry.key, object)
-    if (object.metadata.deletionTimestamp !== undefined && (object.metadata.finalizers ?? []).length === 0 && (object.metadata.deletionGracePeriodSeconds ?? 0) === 0)
+    if (
+      object.metadata.deletionTimestamp !== undefined &&
+      (object.metadata.finalizers ?? []).length === 0 &&
+      (object.metadata.deletionGracePeriodSeconds ?? 0) === 0
+    )
       this.#removeFinally(resource, written)
     return object
   }
@@ -180,17 +227,25 @@ export class Registry {
   remove(resource: Resource, namespace: string, name: string, options: DeleteOptions = {}): Deletion {
     const entry = this.entry(resource, namespace, name)
     const { metadata } = entry.object
-    if (options.uid !== undefined && options.uid !== metadata.uid)
-      throw conflict(resource, name, `Precondition failed: UID in precondition: ${options.uid}, UID in object meta: ${metadata.uid}`)
-    if (options.resourceVersion !== undefined && options.resourceVersion !== metadata.resourceVersion)
-      throw conflict(resource, name, `Precondition failed: ResourceVersion in precondition: ${options.resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`)
+    const precondition = (what: string, wanted: string | undefined, have: string | undefined, may: string): void => {
+      if (wanted !== undefined && wanted !== have)
+        throw conflict(
+          { group: '', plural: resource.kind, kind: resource.kind },
+          name,
+          `the ${what} in the precondition (${wanted}) does not match the ${what} in record (${have}). The object might have been ${may}`,
+        )
+    }
+    precondition('UID', options.uid, metadata.uid, 'deleted and then recreated')
+    precondition('ResourceVersion', options.resourceVersion, metadata.resourceVersion, 'modified')
     if (resource === namespaces) return this.#removeNamespace(entry, options)
     const graceSeconds = resource.graceful ? graceOf(entry.object, options.gracePeriodSeconds) : 0
     const finalized = (metadata.finalizers ?? []).length > 0
     const lingers = graceSeconds > 0 || finalized
     const already = metadata.deletionTimestamp !== undefined
-    if (already && lingers && graceSeconds >= (metadata.deletionGracePeriodSeconds ?? 0)) return { object: entry.object, gone: false }
-    if (options.dryRun === true) return { object: entry.object, gone: !lingers }
+    if (already && lingers && graceSeconds >= (metadata.deletionGracePeriodSeconds ?? 0))
+      return { object: entry.object, gone: false }
+    if (options.dryRun === true)
+      return { object: resource.graceful ? this.#marked(entry.object, graceSeconds) : entry.object, gone: !lingers }
     if (!lingers && !resource.graceful) return { object: this.#removeFinally(resource, entry), gone: true }
     const marked = this.#marked(entry.object, graceSeconds)
     if (!lingers && already) return { object: this.#removeFinally(resource, entry, marked), gone: true }
@@ -217,16 +272,22 @@ export class Registry {
     const pod = entry.object
     const precondition = (what: string, wanted: string, have: string | undefined): void => {
       if (wanted !== '' && wanted !== have)
-        throw conflict(pods, name, `Precondition failed: ${what} in precondition: ${wanted}, ${what} in object meta: ${have}`)
+        throw conflict(
+          pods,
+          name,
+          `StorageError: invalid object, Code: 4, Key: /registry/pods/${entry.key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ${what} in precondition: ${wanted}, ${what} in object meta: ${have}`,
+        )
     }
     precondition('UID', textAt(metadata, 'uid'), pod.metadata.uid)
     precondition('ResourceVersion', textAt(metadata, 'resourceVersion'), pod.metadata.resourceVersion)
     const refuse = (why: string): never => {
       throw conflict({ ...pods, plural: 'pods/binding' }, name, why)
     }
-    if (pod.metadata.deletionTimestamp !== undefined) refuse(`pod ${name} is being deleted, cannot be assigned to a host`)
+    if (pod.metadata.deletionTimestamp !== undefined)
+      refuse(`pod ${name} is being deleted, cannot be assigned to a host`)
     const spec = (pod['spec'] ?? {}) as PodSpec
-    if (spec.nodeName !== undefined && spec.nodeName !== '') refuse(`pod ${name} is already assigned to node "${spec.nodeName}"`)
+    if (spec.nodeName !== undefined && spec.nodeName !== '')
+      refuse(`pod ${name} is already assigned to node "${spec.nodeName}"`)
     if ((spec.schedulingGates ?? []).length > 0) refuse(`pod ${name} has non-empty .spec.schedulingGates`)
     if (options.dryRun === true) return
 
@@ -236,33 +297,51 @@ export class Registry {
       type: 'PodScheduled',
       status: 'True',
       lastProbeTime: null,
-      lastTransitionTime: before?.status === 'True' && before.lastTransitionTime !== undefined ? before.lastTransitionTime : this.timestamp(),
+      lastTransitionTime:
+        before?.status === 'True' && before.lastTransitionTime !== undefined
+          ? before.lastTransitionTime
+          : this.timestamp(),
     }
     const conditions =
-      before === undefined ? [...(status.conditions ?? []), scheduled] : (status.conditions ?? []).map((condition) => (condition === before ? scheduled : condition))
+      before === undefined
+        ? [...(status.conditions ?? []), scheduled]
+        : (status.conditions ?? []).map((condition) => (condition === before ? scheduled : condition))
     const copied: ApiObject['metadata'] = { ...pod.metadata }
     for (const field of ['labels', 'annotations'] as const) {
       const added = jsonAt(metadata, field) as Record<string, string>
       if (Object.keys(added).length > 0) copied[field] = { ...copied[field], ...added }
     }
-    this.store.put(this.collection(pods), entry.key, { ...pod, metadata: copied, spec: { ...spec, nodeName: node }, status: { ...status, conditions } })
+    this.store.put(this.collection(pods), entry.key, {
+      ...pod,
+      metadata: copied,
+      spec: { ...spec, nodeName: node },
+      status: { ...status, conditions },
+    })
   }
 
   /** pods/eviction: a delete that pod disruption budgets may refuse. @throws ApiFailure 429 */
   evict(namespace: string, name: string, options: DeleteOptions): void {
     const { object } = this.entry(pods, namespace, name)
+    // Who does not run is not protected.
+    const running = textAt(object, 'status', 'phase') === 'Running' && object.metadata.deletionTimestamp === undefined
     for (const { object: budget } of this.store.collection('poddisruptionbudgets.policy').within(`${namespace}/`)) {
+      if (!running) break
       const selector = at(budget, 'spec', 'selector') as LabelSelector | undefined
       if (!labelSelectorMatches(selector, object.metadata.labels ?? {})) continue
       if ((numberAt(budget, 'status', 'disruptionsAllowed') ?? 0) > 0) continue
-      throw new ApiFailure(429, 'TooManyRequests', "Cannot evict pod as it would violate the pod's disruption budget.", {
-        causes: [
-          {
-            reason: 'DisruptionBudget',
-            message: `The disruption budget ${budget.metadata.name} needs ${numberAt(budget, 'status', 'desiredHealthy') ?? 0} healthy pods and has ${numberAt(budget, 'status', 'currentHealthy') ?? 0} currently`,
-          },
-        ],
-      })
+      throw new ApiFailure(
+        429,
+        'TooManyRequests',
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        {
+          causes: [
+            {
+              reason: 'DisruptionBudget',
+              message: `The disruption budget ${budget.metadata.name} needs ${numberAt(budget, 'status', 'desiredHealthy') ?? 0} healthy pods and has ${numberAt(budget, 'status', 'currentHealthy') ?? 0} currently`,
+            },
+          ],
+        },
+      )
     }
     this.remove(pods, namespace, name, options)
   }
@@ -274,7 +353,9 @@ export class Registry {
   }
 
   #uid(): string {
-    const hex = Array.from({ length: 4 }, () => this.#random.below(0x1_0000_0000).toString(16).padStart(8, '0')).join('')
+    const hex = Array.from({ length: 4 }, () => this.#random.below(0x1_0000_0000).toString(16).padStart(8, '0')).join(
+      '',
+    )
     const variant = (8 + (Number.parseInt(hex.charAt(16), 16) & 3)).toString(16)
     return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20)}`
   }
@@ -283,9 +364,18 @@ export class Registry {
     const found = this.find(namespaces, '', namespace)
     if (found === undefined) throw notFound(namespaces, namespace)
     if (!this.#terminating.has(namespace)) return
-    throw forbidden(resource, name, `unable to create new content in namespace ${namespace} because it is being terminated`, [
-      { reason: 'NamespaceTerminating', message: `namespace ${namespace} is being terminated`, field: 'metadata.namespace' },
-    ])
+    throw forbidden(
+      resource,
+      name,
+      `unable to create new content in namespace ${namespace} because it is being terminated`,
+      [
+        {
+          reason: 'NamespaceTerminating',
+          message: `namespace ${namespace} is being terminated`,
+          field: 'metadata.namespace',
+        },
+      ],
+    )
   }
 
   /** The Priority admission plugin: spec.priority comes from the class and from nowhere else. */
@@ -295,18 +385,31 @@ export class Registry {
     let chosen: ApiObject | undefined
     if (spec.priorityClassName !== undefined && spec.priorityClassName !== '') {
       chosen = this.find(priorityClasses, '', spec.priorityClassName)?.object
-      if (chosen === undefined) throw forbidden(pods, name, `no PriorityClass with name ${spec.priorityClassName} was found`)
+      if (chosen === undefined)
+        throw forbidden(pods, name, `no PriorityClass with name ${spec.priorityClassName} was found`)
     } else {
       for (const { object } of this.collection(priorityClasses).entries.values())
-        if (object['globalDefault'] === true && (chosen === undefined || (numberAt(object, 'value') ?? 0) < (numberAt(chosen, 'value') ?? 0))) chosen = object
+        if (
+          object['globalDefault'] === true &&
+          (chosen === undefined || (numberAt(object, 'value') ?? 0) < (numberAt(chosen, 'value') ?? 0))
+        )
+          chosen = object
       if (chosen?.metadata.name !== undefined) spec.priorityClassName = chosen.metadata.name
     }
     const priority = numberAt(chosen, 'value') ?? 0
     if (spec.priority !== undefined && spec.priority !== priority)
-      throw forbidden(pods, name, `the integer value of priority (${spec.priority}) must not be provided in pod spec; priority admission controller computed ${priority} from the given PriorityClass name`)
+      throw forbidden(
+        pods,
+        name,
+        `the integer value of priority (${spec.priority}) must not be provided in pod spec; priority admission controller computed ${priority} from the given PriorityClass name`,
+      )
     const policy = textAt(chosen, 'preemptionPolicy') || 'PreemptLowerPriority'
     if (spec.preemptionPolicy !== undefined && spec.preemptionPolicy !== policy)
-      throw forbidden(pods, name, `the string value of PreemptionPolicy (${spec.preemptionPolicy}) must not be provided in pod spec; priority admission controller computed ${policy} from the given PriorityClass name`)
+      throw forbidden(
+        pods,
+        name,
+        `the string value of PreemptionPolicy (${spec.preemptionPolicy}) must not be provided in pod spec; priority admission controller computed ${policy} from the given PriorityClass name`,
+      )
     spec.priority = priority
     spec.preemptionPolicy = policy
   }
@@ -316,9 +419,14 @@ export class Registry {
     const { generation } = object.metadata
     const metadata = orderMetadata({
       ...object.metadata,
-      deletionTimestamp: object.metadata.deletionTimestamp !== undefined && graceSeconds === 0 ? object.metadata.deletionTimestamp : `${new Date(atMs).toISOString().slice(0, 19)}Z`,
+      deletionTimestamp:
+        object.metadata.deletionTimestamp !== undefined && graceSeconds === 0
+          ? object.metadata.deletionTimestamp
+          : `${new Date(atMs).toISOString().slice(0, 19)}Z`,
       deletionGracePeriodSeconds: graceSeconds,
-      ...(generation === undefined || object.metadata.deletionTimestamp !== undefined ? {} : { generation: generation + 1 }),
+      ...(generation === undefined || object.metadata.deletionTimestamp !== undefined
+        ? {}
+        : { generation: generation + 1 }),
     })
     return { ...object, metadata }
   }
@@ -330,10 +438,12 @@ export class Registry {
     if (resource.plural === 'nodes') {
       const usage = this.store.collection('nodes.metrics.k8s.io')
       const measured = usage.entries.get(name)
-      if (measured !== undefined) this.store.remove(usage, measured, { ...measured.object, metadata: { ...measured.object.metadata } })
+      if (measured !== undefined)
+        this.store.remove(usage, measured, { ...measured.object, metadata: { ...measured.object.metadata } })
     }
     const { namespace } = object.metadata
-    if (resource.namespaced && namespace !== undefined && this.#terminating.has(namespace)) this.#finishNamespace(namespace)
+    if (resource.namespaced && namespace !== undefined && this.#terminating.has(namespace))
+      this.#finishNamespace(namespace)
     return object
   }
 
@@ -341,19 +451,19 @@ export class Registry {
     const name = entry.key
     if (undeletable.has(name)) throw forbidden(namespaces, name, 'this namespace may not be deleted')
     if (options.dryRun === true) return { object: entry.object, gone: false }
-    if (this.#terminating.has(name))
-      throw conflict(
-        namespaces,
-        name,
-        'The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.',
-      )
+    if (this.#terminating.has(name)) return { object: entry.object, gone: false }
     const marked = orderMetadata({ ...entry.object.metadata, deletionTimestamp: this.timestamp() })
-    const written = this.store.put(this.collection(namespaces), name, { ...entry.object, metadata: marked, status: { phase: 'Terminating' } })
+    const written = this.store.put(this.collection(namespaces), name, {
+      ...entry.object,
+      metadata: marked,
+      status: { phase: 'Terminating' },
+    })
     this.#terminating.add(name)
     for (const resource of resources) {
       if (!resource.namespaced || resource.storedIn !== ownCollection(resource)) continue
       for (const { object } of this.collection(resource).within(`${name}/`))
-        if (this.find(resource, name, object.metadata.name ?? '') !== undefined) this.remove(resource, name, object.metadata.name ?? '')
+        if (this.find(resource, name, object.metadata.name ?? '') !== undefined)
+          this.remove(resource, name, object.metadata.name ?? '')
     }
     this.#finishNamespace(name)
     return { object: written.object, gone: false }
@@ -380,7 +490,10 @@ export class Registry {
     const beforeMs = this.#clock.nowMs() - eventLifetimeMs
     // Each write of an event gives it another hour: its series says when it was seen last.
     for (const entry of [...collection.entries.values()]) {
-      const seen = textAt(entry.object, 'series', 'lastObservedTime') || textAt(entry.object, 'lastTimestamp') || (entry.object.metadata.creationTimestamp ?? '')
+      const seen =
+        textAt(entry.object, 'series', 'lastObservedTime') ||
+        textAt(entry.object, 'lastTimestamp') ||
+        (entry.object.metadata.creationTimestamp ?? '')
       if (Date.parse(seen) < beforeMs) this.#removeFinally(row('events'), entry)
     }
     if (collection.entries.size > 0) this.#sweep = this.#clock.after(eventSweepMs, () => this.#expireEvents(collection))
@@ -393,8 +506,29 @@ const withoutHead = ({ kind: _kind, apiVersion: _version, metadata: _metadata, .
 
 /** The order in which Go writes these fields; people compare outputs. */
 const orderMetadata = (metadata: ApiObject['metadata']): ApiObject['metadata'] => {
-  const { name, generateName, namespace, uid, resourceVersion, generation, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds, ...rest } = metadata
-  const head = { name, generateName, namespace, uid, resourceVersion, generation, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds }
+  const {
+    name,
+    generateName,
+    namespace,
+    uid,
+    resourceVersion,
+    generation,
+    creationTimestamp,
+    deletionTimestamp,
+    deletionGracePeriodSeconds,
+    ...rest
+  } = metadata
+  const head = {
+    name,
+    generateName,
+    namespace,
+    uid,
+    resourceVersion,
+    generation,
+    creationTimestamp,
+    deletionTimestamp,
+    deletionGracePeriodSeconds,
+  }
   const ordered: Json = {}
   for (const [field, value] of Object.entries(head)) if (value !== undefined && value !== '') ordered[field] = value
   for (const [field, value] of Object.entries(rest)) {

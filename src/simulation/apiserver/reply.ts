@@ -6,7 +6,7 @@ export interface Reply {
   flushHeaders(): void
   write(text: string): boolean
   end(text?: string): unknown
-  on(event: 'close' | 'drain', listener: () => void): unknown
+  on(event: 'close' | 'drain' | 'error', listener: () => void): unknown
   once(event: 'drain', listener: () => void): unknown
   /** HTTP/2 only */
   readonly stream?: { close(code?: number): void; readonly destroyed: boolean } | null
@@ -15,7 +15,13 @@ export interface Reply {
 }
 
 /** Answers with a whole body. */
-export const send = (reply: Reply, status: number, contentType: string, body: string, headers: Record<string, string> = {}): void => {
+export const send = (
+  reply: Reply,
+  status: number,
+  contentType: string,
+  body: string,
+  headers: Record<string, string> = {},
+): void => {
   reply.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body), ...headers })
   reply.end(body)
 }

@@ -5,7 +5,7 @@ import { type TypeNode, schemaNameOf, typeOf } from './schema.ts'
 import type { FieldErrors } from './validation/field-errors.ts'
 import * as kinds from './validation/kinds.ts'
 import type { NameRule } from './validation/metadata.ts'
-import { checkPodUpdate } from './validation/pod.ts'
+import { checkPodStatusUpdate, checkPodUpdate } from './validation/pod.ts'
 
 const allVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const
 export type Verb = (typeof allVerbs)[number]
@@ -28,6 +28,10 @@ export interface Resource {
   readonly selectableFields: readonly string[]
   /** metadata.generation counts changes of spec */
   readonly generation: boolean
+  /** may be updated without saying which resourceVersion is meant */
+  readonly unconditionalUpdate: boolean
+  /** a delete answers with the object instead of with a Status */
+  readonly returnsDeleted: boolean
   /** pods are deleted in two steps, so that their kubelets can end them */
   readonly graceful: boolean
   /** the collection that holds its objects: `pods`, `leases.coordination.k8s.io` */
@@ -41,6 +45,8 @@ export interface Resource {
   readonly updateDefaults: (object: ApiObject, old: ApiObject) => void
   readonly validate: (object: ApiObject, errors: FieldErrors) => void
   readonly validateUpdate: (object: ApiObject, old: ApiObject, errors: FieldErrors) => void
+  /** completes a status that a client has written, in place, and complains about it */
+  readonly updateStatus: (object: ApiObject, old: ApiObject, errors: FieldErrors) => void
   /** from the form on the wire to the stored one and back, where they differ */
   readonly fromWire: ((object: ApiObject) => ApiObject) | undefined
   readonly toWire: ((object: ApiObject) => ApiObject) | undefined
@@ -66,6 +72,8 @@ const resource = (row: Row): Resource => {
     nameRule: 'subdomain',
     selectableFields: [],
     generation: false,
+    unconditionalUpdate: true,
+    returnsDeleted: false,
     graceful: false,
     storedIn: stored,
     schemaName,
@@ -77,6 +85,7 @@ const resource = (row: Row): Resource => {
     updateDefaults: nothing,
     validate: nothing,
     validateUpdate: nothing,
+    updateStatus: nothing,
     fromWire: undefined,
     toWire: undefined,
     ...row,
@@ -84,47 +93,255 @@ const resource = (row: Row): Resource => {
 }
 
 const all = ['all']
-const eventFields = ['involvedObject.kind', 'involvedObject.namespace', 'involvedObject.name', 'involvedObject.uid', 'involvedObject.apiVersion', 'involvedObject.resourceVersion', 'involvedObject.fieldPath', 'reason', 'reportingComponent', 'source', 'type']
-const workload = { group: 'apps', categories: all, hasStatus: true, generation: true, defaults: defaults.workloadDefaults, updateDefaults: defaults.workloadUpdateDefaults, validate: kinds.checkWorkload }
+const eventFields = [
+  'involvedObject.kind',
+  'involvedObject.namespace',
+  'involvedObject.name',
+  'involvedObject.uid',
+  'involvedObject.apiVersion',
+  'involvedObject.resourceVersion',
+  'involvedObject.fieldPath',
+  'reason',
+  'reportingComponent',
+  'source',
+  'type',
+]
+const workload = {
+  group: 'apps',
+  categories: all,
+  hasStatus: true,
+  generation: true,
+  defaults: defaults.workloadDefaults,
+  updateDefaults: defaults.workloadUpdateDefaults,
+  validate: kinds.checkWorkload,
+}
 
 /** Every resource that is served. To add one, add its row. */
 export const resources: readonly Resource[] = [
-  resource({ group: '', kind: 'Namespace', plural: 'namespaces', clusterWide: true, shortNames: ['ns'], hasStatus: true, nameRule: 'label', selectableFields: ['status.phase'], verbs: allVerbs.filter((verb) => verb !== 'deletecollection'), defaults: defaults.namespaceDefaults }),
-  resource({ group: '', kind: 'Node', plural: 'nodes', clusterWide: true, shortNames: ['no'], hasStatus: true, selectableFields: ['spec.unschedulable'], defaults: defaults.nodeDefaults, validate: kinds.checkNode, validateUpdate: kinds.checkNodeUpdate }),
-  resource({ group: '', kind: 'Pod', plural: 'pods', shortNames: ['po'], categories: all, hasStatus: true, generation: true, graceful: true, selectableFields: ['spec.nodeName', 'spec.restartPolicy', 'spec.schedulerName', 'spec.serviceAccountName', 'spec.hostNetwork', 'status.phase', 'status.podIP', 'status.nominatedNodeName'], defaults: defaults.podDefaults, updateDefaults: defaults.podUpdateDefaults, validate: kinds.checkPod, validateUpdate: checkPodUpdate }),
-  resource({ group: '', kind: 'Event', plural: 'events', shortNames: ['ev'], selectableFields: eventFields, nameRule: 'any', defaults: eventDefaults, validate: (event, errors) => kinds.checkEvent(event, errors, false) }),
-  resource({ group: 'events.k8s.io', kind: 'Event', plural: 'events', storedIn: 'events', shortNames: ['ev'], selectableFields: eventFields, fromWire: fromEventsV1, toWire: toEventsV1, validate: (event, errors) => kinds.checkEvent(event, errors, true) }),
-  resource({ group: '', kind: 'ConfigMap', plural: 'configmaps', shortNames: ['cm'], validate: kinds.checkConfigData, validateUpdate: kinds.checkConfigUpdate }),
-  resource({ group: '', kind: 'Secret', plural: 'secrets', selectableFields: ['type'], defaults: defaults.secretDefaults, updateDefaults: defaults.secretDefaults, validateUpdate: kinds.checkConfigUpdate }),
-  resource({ group: '', kind: 'Service', plural: 'services', shortNames: ['svc'], categories: all, hasStatus: true, nameRule: 'label', defaults: defaults.serviceDefaults }),
-  resource({ group: '', kind: 'ServiceAccount', plural: 'serviceaccounts', shortNames: ['sa'] }),
+  resource({
+    group: '',
+    kind: 'Namespace',
+    plural: 'namespaces',
+    clusterWide: true,
+    shortNames: ['ns'],
+    hasStatus: true,
+    nameRule: 'label',
+    selectableFields: ['status.phase'],
+    verbs: allVerbs.filter((verb) => verb !== 'deletecollection'),
+    defaults: defaults.namespaceDefaults,
+  }),
+  resource({
+    group: '',
+    kind: 'Node',
+    plural: 'nodes',
+    clusterWide: true,
+    shortNames: ['no'],
+    hasStatus: true,
+    selectableFields: ['spec.unschedulable'],
+    defaults: defaults.nodeDefaults,
+    validate: kinds.checkNode,
+    validateUpdate: kinds.checkNodeUpdate,
+  }),
+  resource({
+    group: '',
+    kind: 'Pod',
+    plural: 'pods',
+    returnsDeleted: true,
+    shortNames: ['po'],
+    categories: all,
+    hasStatus: true,
+    generation: true,
+    graceful: true,
+    selectableFields: [
+      'spec.nodeName',
+      'spec.restartPolicy',
+      'spec.schedulerName',
+      'spec.serviceAccountName',
+      'spec.hostNetwork',
+      'status.phase',
+      'status.podIP',
+      'status.nominatedNodeName',
+    ],
+    defaults: defaults.podDefaults,
+    updateDefaults: defaults.podUpdateDefaults,
+    validate: kinds.checkPod,
+    validateUpdate: checkPodUpdate,
+    updateStatus: checkPodStatusUpdate,
+  }),
+  resource({
+    group: '',
+    kind: 'Event',
+    plural: 'events',
+    shortNames: ['ev'],
+    selectableFields: eventFields,
+    nameRule: 'any',
+    defaults: eventDefaults,
+    validate: (event, errors) => kinds.checkEvent(event, errors, false),
+  }),
+  resource({
+    group: 'events.k8s.io',
+    kind: 'Event',
+    plural: 'events',
+    storedIn: 'events',
+    shortNames: ['ev'],
+    selectableFields: eventFields,
+    fromWire: fromEventsV1,
+    toWire: toEventsV1,
+    validate: (event, errors) => kinds.checkEvent(event, errors, true),
+  }),
+  resource({
+    group: '',
+    kind: 'ConfigMap',
+    plural: 'configmaps',
+    shortNames: ['cm'],
+    validate: kinds.checkConfigData,
+    validateUpdate: kinds.checkConfigUpdate,
+  }),
+  resource({
+    group: '',
+    kind: 'Secret',
+    plural: 'secrets',
+    selectableFields: ['type'],
+    defaults: defaults.secretDefaults,
+    updateDefaults: defaults.secretDefaults,
+    validateUpdate: kinds.checkConfigUpdate,
+  }),
+  resource({
+    group: '',
+    kind: 'Service',
+    plural: 'services',
+    shortNames: ['svc'],
+    categories: all,
+    hasStatus: true,
+    nameRule: 'label',
+    defaults: defaults.serviceDefaults,
+  }),
+  resource({ group: '', kind: 'ServiceAccount', plural: 'serviceaccounts', returnsDeleted: true, shortNames: ['sa'] }),
   resource({ group: '', kind: 'Endpoints', plural: 'endpoints', singular: 'endpoints', shortNames: ['ep'] }),
-  resource({ group: '', kind: 'PersistentVolume', plural: 'persistentvolumes', clusterWide: true, shortNames: ['pv'], hasStatus: true, defaults: defaults.volumeDefaults }),
-  resource({ group: '', kind: 'PersistentVolumeClaim', plural: 'persistentvolumeclaims', shortNames: ['pvc'], hasStatus: true, defaults: defaults.volumeDefaults }),
-  resource({ group: '', kind: 'ReplicationController', plural: 'replicationcontrollers', shortNames: ['rc'], categories: all, hasStatus: true, generation: true }),
-  resource({ group: 'coordination.k8s.io', kind: 'Lease', plural: 'leases', defaults: defaults.leaseDefaults, validate: kinds.checkLease }),
-  resource({ group: 'scheduling.k8s.io', kind: 'PriorityClass', plural: 'priorityclasses', clusterWide: true, shortNames: ['pc'], defaults: defaults.priorityClassDefaults, validate: kinds.checkPriorityClass, validateUpdate: kinds.checkPriorityClassUpdate }),
-  resource({ group: 'storage.k8s.io', kind: 'StorageClass', plural: 'storageclasses', clusterWide: true, shortNames: ['sc'], defaults: defaults.storageClassDefaults }),
-  resource({ group: 'storage.k8s.io', kind: 'CSINode', plural: 'csinodes', clusterWide: true }),
-  resource({ group: 'storage.k8s.io', kind: 'CSIDriver', plural: 'csidrivers', clusterWide: true }),
+  resource({
+    group: '',
+    kind: 'PersistentVolume',
+    plural: 'persistentvolumes',
+    returnsDeleted: true,
+    clusterWide: true,
+    shortNames: ['pv'],
+    hasStatus: true,
+    defaults: defaults.volumeDefaults,
+  }),
+  resource({
+    group: '',
+    kind: 'PersistentVolumeClaim',
+    plural: 'persistentvolumeclaims',
+    returnsDeleted: true,
+    shortNames: ['pvc'],
+    hasStatus: true,
+    defaults: defaults.volumeDefaults,
+  }),
+  resource({
+    group: '',
+    kind: 'ReplicationController',
+    plural: 'replicationcontrollers',
+    shortNames: ['rc'],
+    categories: all,
+    hasStatus: true,
+    generation: true,
+  }),
+  resource({
+    group: 'coordination.k8s.io',
+    kind: 'Lease',
+    plural: 'leases',
+    unconditionalUpdate: false,
+    defaults: defaults.leaseDefaults,
+    validate: kinds.checkLease,
+  }),
+  resource({
+    group: 'scheduling.k8s.io',
+    kind: 'PriorityClass',
+    plural: 'priorityclasses',
+    generation: true,
+    clusterWide: true,
+    shortNames: ['pc'],
+    defaults: defaults.priorityClassDefaults,
+    validate: kinds.checkPriorityClass,
+    validateUpdate: kinds.checkPriorityClassUpdate,
+  }),
+  resource({
+    group: 'storage.k8s.io',
+    kind: 'StorageClass',
+    plural: 'storageclasses',
+    returnsDeleted: true,
+    clusterWide: true,
+    shortNames: ['sc'],
+    defaults: defaults.storageClassDefaults,
+  }),
+  resource({ group: 'storage.k8s.io', kind: 'CSINode', plural: 'csinodes', returnsDeleted: true, clusterWide: true }),
+  resource({
+    group: 'storage.k8s.io',
+    kind: 'CSIDriver',
+    plural: 'csidrivers',
+    returnsDeleted: true,
+    clusterWide: true,
+  }),
   resource({ group: 'storage.k8s.io', kind: 'CSIStorageCapacity', plural: 'csistoragecapacities' }),
-  resource({ group: 'storage.k8s.io', kind: 'VolumeAttachment', plural: 'volumeattachments', clusterWide: true, hasStatus: true }),
-  resource({ group: 'policy', kind: 'PodDisruptionBudget', plural: 'poddisruptionbudgets', shortNames: ['pdb'], hasStatus: true, generation: true, validate: kinds.checkDisruptionBudget }),
+  resource({
+    group: 'storage.k8s.io',
+    kind: 'VolumeAttachment',
+    plural: 'volumeattachments',
+    returnsDeleted: true,
+    clusterWide: true,
+    hasStatus: true,
+  }),
+  resource({
+    group: 'policy',
+    kind: 'PodDisruptionBudget',
+    plural: 'poddisruptionbudgets',
+    defaults: defaults.disruptionBudgetDefaults,
+    unconditionalUpdate: false,
+    shortNames: ['pdb'],
+    hasStatus: true,
+    generation: true,
+    validate: kinds.checkDisruptionBudget,
+  }),
   resource({ ...workload, kind: 'Deployment', plural: 'deployments', shortNames: ['deploy'] }),
   resource({ ...workload, kind: 'ReplicaSet', plural: 'replicasets', shortNames: ['rs'] }),
   resource({ ...workload, kind: 'StatefulSet', plural: 'statefulsets', shortNames: ['sts'] }),
-  resource({ ...workload, kind: 'DaemonSet', plural: 'daemonsets', shortNames: ['ds'], defaults: defaults.daemonSetDefaults }),
-  resource({ group: 'metrics.k8s.io', version: 'v1beta1', kind: 'NodeMetrics', plural: 'nodes', singular: '', clusterWide: true, verbs: ['get', 'list'] }),
-  resource({ group: 'metrics.k8s.io', version: 'v1beta1', kind: 'PodMetrics', plural: 'pods', singular: '', verbs: ['get', 'list'] }),
+  resource({
+    ...workload,
+    kind: 'DaemonSet',
+    plural: 'daemonsets',
+    shortNames: ['ds'],
+    defaults: defaults.daemonSetDefaults,
+  }),
+  resource({
+    group: 'metrics.k8s.io',
+    version: 'v1beta1',
+    kind: 'NodeMetrics',
+    plural: 'nodes',
+    singular: '',
+    clusterWide: true,
+    verbs: ['get', 'list'],
+  }),
+  resource({
+    group: 'metrics.k8s.io',
+    version: 'v1beta1',
+    kind: 'PodMetrics',
+    plural: 'pods',
+    singular: '',
+    verbs: ['get', 'list'],
+  }),
 ]
 
 const byPath = new Map(resources.map((row) => [`${row.group}/${row.version}/${row.plural}`, row]))
-const byCollection = new Map(resources.map((row) => [row.group === '' ? row.plural : `${row.plural}.${row.group}`, row]))
+const byCollection = new Map(
+  resources.map((row) => [row.group === '' ? row.plural : `${row.plural}.${row.group}`, row]),
+)
 
 /** @returns the resource that a path names, if there is one */
-export const findResource = (group: string, version: string, plural: string): Resource | undefined => byPath.get(`${group}/${version}/${plural}`)
+export const findResource = (group: string, version: string, plural: string): Resource | undefined =>
+  byPath.get(`${group}/${version}/${plural}`)
 
 /** @param name `pods`, `leases.coordination.k8s.io` */
 export const resourceNamed = (name: string): Resource | undefined => byCollection.get(name)
 
-export const apiVersionOf = ({ group, version }: Pick<Resource, 'group' | 'version'>): string => (group === '' ? version : `${group}/${version}`)
+export const apiVersionOf = ({ group, version }: Pick<Resource, 'group' | 'version'>): string =>
+  group === '' ? version : `${group}/${version}`

@@ -25,7 +25,18 @@ export interface Schema {
   'x-kubernetes-group-version-kind'?: { group: string; version: string; kind: string }[]
 }
 
-type Shape = 'struct' | 'map' | 'list' | 'string' | 'int32' | 'int64' | 'bool' | 'quantity' | 'int-or-string' | 'time' | 'any'
+type Shape =
+  | 'struct'
+  | 'map'
+  | 'list'
+  | 'string'
+  | 'int32'
+  | 'int64'
+  | 'bool'
+  | 'quantity'
+  | 'int-or-string'
+  | 'time'
+  | 'any'
 
 /** A type, ready for walking. `any` takes everything as it is. */
 export interface TypeNode {
@@ -52,7 +63,9 @@ let loaded: Map<string, Schema> | undefined
 /** All schemas by their long name, `io.k8s.api.core.v1.Pod`. */
 export const schemas = (): ReadonlyMap<string, Schema> => {
   loaded ??= new Map(
-    Object.entries(JSON.parse(readFileSync(new URL('schemas/kubernetes.json', import.meta.url), 'utf8')) as Record<string, Schema>),
+    Object.entries(
+      JSON.parse(readFileSync(new URL('schemas/kubernetes.json', import.meta.url), 'utf8')) as Record<string, Schema>,
+    ),
   )
   return loaded
 }
@@ -123,12 +136,21 @@ const compileField = (schema: Schema): FieldNode => {
 }
 
 /** The type of a kind. Kinds without a schema take every field. */
-export const typeOf = (schemaName: string): TypeNode => (schemas().has(schemaName) ? compileNamed(schemaName) : anything)
+export const typeOf = (schemaName: string): TypeNode =>
+  schemas().has(schemaName) ? compileNamed(schemaName) : anything
 
-const jsonTypeOf = (value: unknown): string => (Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value)
+const jsonTypeOf = (value: unknown): string =>
+  Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value
 
 /** @returns the value in the form it is stored; undefined for null @throws ApiFailure 400 in the words of Go's decoder */
-const decodeValue = (type: TypeNode, value: unknown, struct: string, path: string, goPath: string, unknown: string[]): unknown => {
+const decodeValue = (
+  type: TypeNode,
+  value: unknown,
+  struct: string,
+  path: string,
+  goPath: string,
+  unknown: string[],
+): unknown => {
   if (value === null || type.shape === 'any') return value
   const mismatch = (): never => {
     const where = goPath === '' ? 'Go value' : `Go struct field ${struct}.${goPath}`
@@ -146,7 +168,14 @@ const decodeValue = (type: TypeNode, value: unknown, struct: string, path: strin
           delete value[field]
           continue
         }
-        const decoded = decodeValue(known.type, value[field], name, fieldPath, goPath === '' ? field : `${goPath}.${field}`, unknown)
+        const decoded = decodeValue(
+          known.type,
+          value[field],
+          name,
+          fieldPath,
+          goPath === '' ? field : `${goPath}.${field}`,
+          unknown,
+        )
         // Go writes some times that are unset as null (lastProbeTime of conditions); all else that is null is left out.
         if (decoded === null && known.type.shape !== 'time') delete value[field]
         else value[field] = decoded
@@ -157,7 +186,10 @@ const decodeValue = (type: TypeNode, value: unknown, struct: string, path: strin
       if (!isJson(value)) return mismatch()
       for (const key of Object.keys(value)) {
         // Go reads null into a map of strings as the empty string.
-        const decoded = type.element === undefined ? value[key] : decodeValue(type.element, value[key], struct, `${path}.${key}`, goPath, unknown)
+        const decoded =
+          type.element === undefined
+            ? value[key]
+            : decodeValue(type.element, value[key], struct, `${path}.${key}`, goPath, unknown)
         put(value, key, decoded === null && type.element?.shape === 'string' ? '' : decoded)
       }
       return value
@@ -167,7 +199,8 @@ const decodeValue = (type: TypeNode, value: unknown, struct: string, path: strin
       const element = type.element ?? anything
       for (let i = 0; i < items.length; i++) {
         items[i] = decodeValue(element, items[i], struct, `${path}[${i}]`, goPath, unknown)
-        if (items[i] === null) items[i] = element.shape === 'struct' || element.shape === 'map' ? {} : element.shape === 'string' ? '' : 0
+        if (items[i] === null)
+          items[i] = element.shape === 'struct' || element.shape === 'map' ? {} : element.shape === 'string' ? '' : 0
       }
       return value
     }
@@ -180,7 +213,9 @@ const decodeValue = (type: TypeNode, value: unknown, struct: string, path: strin
       if (typeof value !== 'number') return mismatch()
       const limit = type.shape === 'int32' ? 0x8000_0000 : Number.MAX_SAFE_INTEGER
       if (!Number.isInteger(value) || value >= limit || value < -limit)
-        throw new TypeError(`json: cannot unmarshal number ${value} into Go struct field ${struct}.${goPath} of type ${type.goName}`)
+        throw new TypeError(
+          `json: cannot unmarshal number ${value} into Go struct field ${struct}.${goPath} of type ${type.goName}`,
+        )
       return value
     }
     case 'int-or-string':
@@ -206,7 +241,13 @@ export type FieldValidation = 'Strict' | 'Warn' | 'Ignore'
  * checked. Works in place.
  * @returns the unknown fields @throws ApiFailure 400
  */
-export const decode = (type: TypeNode, body: Json, kind: string, version: string, validation: FieldValidation): string[] => {
+export const decode = (
+  type: TypeNode,
+  body: Json,
+  kind: string,
+  version: string,
+  validation: FieldValidation,
+): string[] => {
   const unknown: string[] = []
   const refuse = (why: string): never => {
     throw badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: ${why}`)
@@ -226,7 +267,11 @@ export const decode = (type: TypeNode, body: Json, kind: string, version: string
 export const schemaNameOf = (group: string, version: string, kind: string): string => {
   for (const [name, schema] of schemas()) {
     if (!name.endsWith(`.${kind}`)) continue
-    if (schema['x-kubernetes-group-version-kind']?.some((gvk) => gvk.group === group && gvk.version === version && gvk.kind === kind))
+    if (
+      schema['x-kubernetes-group-version-kind']?.some(
+        (gvk) => gvk.group === group && gvk.version === version && gvk.kind === kind,
+      )
+    )
       return name
   }
   return ''

@@ -30,7 +30,12 @@ export const labelSelector = (text: string): Matches | undefined => {
  */
 export const fieldSelector = (text: string, supported: readonly string[]): Matches | undefined => {
   if (text.trim() === '') return undefined
-  const requirements = refusing(() => parseFieldSelector(text)).map(({ field, equals, value }) => ({ field, path: field.split('.'), equals, value }))
+  const requirements = refusing(() => parseFieldSelector(text)).map(({ field, equals, value }) => ({
+    field,
+    path: field.split('.'),
+    equals,
+    value,
+  }))
   for (const { field } of requirements)
     if (field !== 'metadata.name' && field !== 'metadata.namespace' && !supported.includes(field))
       throw badRequest(`field label not supported: ${field}`)
@@ -39,7 +44,7 @@ export const fieldSelector = (text: string, supported: readonly string[]): Match
       const found = at(object, ...path)
       // Fields that are left out when they have their type's zero are selected as that zero.
       const zero = path.at(-1) === 'unschedulable' || path.at(-1) === 'hostNetwork' ? 'false' : ''
-      return (typeof found === 'object' || found === undefined ? zero : String(found)) === value === equals
+      return ((typeof found === 'object' || found === undefined ? zero : String(found)) === value) === equals
     })
 }
 

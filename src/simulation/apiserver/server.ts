@@ -1,6 +1,11 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { type IncomingMessage, type Server as HttpServer, createServer } from 'node:http'
-import { type Http2SecureServer, type Http2ServerRequest, type ServerHttp2Session, createSecureServer } from 'node:http2'
+import {
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type ServerHttp2Session,
+  createSecureServer,
+} from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { stringify as toYaml } from 'yaml'
 import type { Clock } from '../../clock/clock.ts'
@@ -125,7 +130,8 @@ export class EmbeddedApiServer {
   /** A kubeconfig of this server, as YAML, whose one context is called `stowage`. */
   kubeconfig(): string {
     const name = 'stowage'
-    const authority = this.caPem === '' ? {} : { 'certificate-authority-data': Buffer.from(this.caPem).toString('base64') }
+    const authority =
+      this.caPem === '' ? {} : { 'certificate-authority-data': Buffer.from(this.caPem).toString('base64') }
     return toYaml({
       apiVersion: 'v1',
       kind: 'Config',
@@ -187,10 +193,14 @@ export class EmbeddedApiServer {
       const failed = (error: NodeJS.ErrnoException): void =>
         reject(
           error.code === 'EADDRINUSE'
-            ? new StowageError('PORT_IN_USE', {
-                found: `port ${this.#port} on ${this.#host} is taken`,
-                todo: 'choose another port for the API server, or 0 for a free one',
-              }, { cause: error })
+            ? new StowageError(
+                'PORT_IN_USE',
+                {
+                  found: `port ${this.#port} on ${this.#host} is taken`,
+                  todo: 'choose another port for the API server, or 0 for a free one',
+                },
+                { cause: error },
+              )
             : error,
         )
       server.once('error', failed)
@@ -226,7 +236,9 @@ export class EmbeddedApiServer {
   }
 
   #defect(incoming: Incoming, error: unknown): ApiFailure {
-    this.#log(`API server: ${incoming.method} ${incoming.url}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    this.#log(
+      `API server: ${incoming.method} ${incoming.url}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    )
     return new ApiFailure(500, 'InternalError', `Internal error occurred: ${messageOf(error)}`)
   }
 
@@ -254,20 +266,38 @@ export class EmbeddedApiServer {
     }
     if (effect?.kind === 'delay') await pause(this.#clock, effect.delayMs)
     const contentType = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-    const request = { method, path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)), accept: headers.accept, contentType, body }
+    const request = {
+      method,
+      path,
+      query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+      accept: headers.accept,
+      contentType,
+      body,
+    }
     this.#api.answer(request, effect?.kind === 'lostAnswer' ? unheard(reply) : reply)
   }
 }
 
 const fail = (reply: Reply, failure: ApiFailure, headers: Record<string, string> = {}): void => {
   const retryAfter = failure.details?.retryAfterSeconds
-  sendJson(reply, failure.code, JSON.stringify(failure.status), retryAfter === undefined ? headers : { 'retry-after': String(retryAfter), ...headers })
+  sendJson(
+    reply,
+    failure.code,
+    JSON.stringify(failure.status),
+    retryAfter === undefined ? headers : { 'retry-after': String(retryAfter), ...headers },
+  )
 }
 
 const failWith = (reply: Reply, effect: FaultEffect & { kind: 'status' }): void => {
-  const { reason, message } = faultReasons[effect.status] ?? { reason: 'Unknown', message: 'injected by the simulation' }
+  const { reason, message } = faultReasons[effect.status] ?? {
+    reason: 'Unknown',
+    message: 'injected by the simulation',
+  }
   const retryAfterSeconds = effect.retryAfterSeconds ?? (effect.status === 429 ? 1 : undefined)
-  fail(reply, new ApiFailure(effect.status, reason, message, retryAfterSeconds === undefined ? undefined : { retryAfterSeconds }))
+  fail(
+    reply,
+    new ApiFailure(effect.status, reason, message, retryAfterSeconds === undefined ? undefined : { retryAfterSeconds }),
+  )
 }
 
 const breakConnection = (reply: Reply): void => {
@@ -296,7 +326,7 @@ const readText = async (incoming: Incoming): Promise<string> => {
     if (bytes > 16 * bodyLimitBytes) break
     if (bytes <= bodyLimitBytes) chunks.push(chunk)
   }
-  if (bytes > bodyLimitBytes) throw new ApiFailure(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${bodyLimitBytes}`)
+  if (bytes > bodyLimitBytes)
+    throw new ApiFailure(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${bodyLimitBytes}`)
   return chunks.length === 1 ? (chunks[0]?.toString() ?? '') : Buffer.concat(chunks).toString()
 }
-

@@ -33,7 +33,10 @@ export interface Change {
 }
 
 /** What a watch that is selective must say about a change: objects appear when they begin to match and are deleted when they stop. */
-export const typeSeenBy = (change: Change, matches: ((object: ApiObject) => boolean) | undefined): WatchEventType | undefined => {
+export const typeSeenBy = (
+  change: Change,
+  matches: ((object: ApiObject) => boolean) | undefined,
+): WatchEventType | undefined => {
   if (matches === undefined) return change.type
   const before = change.previous !== undefined && matches(change.previous.object)
   const now = change.type !== 'DELETED' && matches(change.entry.object)

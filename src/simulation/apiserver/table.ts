@@ -21,7 +21,13 @@ interface Layout {
 const columns = (...names: string[]): Column[] =>
   names.map((text) => {
     const name = text.replace(/^[+#]+/, '')
-    return { name, type: text.includes('#') ? 'integer' : 'string', format: name === 'Name' ? 'name' : '', description: name, priority: text.startsWith('+') ? 1 : 0 }
+    return {
+      name,
+      type: text.includes('#') ? 'integer' : 'string',
+      format: name === 'Name' ? 'name' : '',
+      description: name,
+      priority: text.startsWith('+') ? 1 : 0,
+    }
   })
 
 /** How long ago, as kubectl writes it (apimachinery duration.HumanDuration). */
@@ -53,7 +59,11 @@ const age = (object: ApiObject, nowMs: number): string => ago(object.metadata.cr
 const nameOf = (object: ApiObject): string => object.metadata.name ?? ''
 const orNone = (text: string): string => (text === '' ? '<none>' : text)
 
-const namesAnd = (names: string[], cells: (object: ApiObject) => Cell[], wide: { names: string[]; cells: (object: ApiObject) => Cell[] } = { names: [], cells: () => [] }): Layout => ({
+const namesAnd = (
+  names: string[],
+  cells: (object: ApiObject) => Cell[],
+  wide: { names: string[]; cells: (object: ApiObject) => Cell[] } = { names: [], cells: () => [] },
+): Layout => ({
   columns: columns('Name', ...names, 'Age', ...wide.names),
   cells: (object, nowMs) => [nameOf(object), ...cells(object), age(object, nowMs), ...wide.cells(object)],
 })
@@ -63,9 +73,14 @@ const podRow = (pod: ApiObject, nowMs: number): Cell[] => {
   const phase = textAt(status, 'phase')
   const conditions = listAt(status, 'conditions')
   const containers = listAt(pod, 'spec', 'containers')
-  const sidecars = new Set(listAt(pod, 'spec', 'initContainers').filter((c) => c['restartPolicy'] === 'Always').map((c) => c['name']))
+  const sidecars = new Set(
+    listAt(pod, 'spec', 'initContainers')
+      .filter((c) => c['restartPolicy'] === 'Always')
+      .map((c) => c['name']),
+  )
   let reason = textAt(status, 'reason') || phase
-  if (conditions.some((c) => c['type'] === 'PodScheduled' && c['reason'] === 'SchedulingGated')) reason = 'SchedulingGated'
+  if (conditions.some((c) => c['type'] === 'PodScheduled' && c['reason'] === 'SchedulingGated'))
+    reason = 'SchedulingGated'
   let ready = 0
   let restarts = 0
   let lastRestart = ''
@@ -85,7 +100,8 @@ const podRow = (pod: ApiObject, nowMs: number): Cell[] => {
       if (container['ready'] === true) ready++
       continue
     }
-    if (isJson(terminated)) reason = `Init:${textAt(terminated, 'reason') || `ExitCode:${numberAt(terminated, 'exitCode') ?? 0}`}`
+    if (isJson(terminated))
+      reason = `Init:${textAt(terminated, 'reason') || `ExitCode:${numberAt(terminated, 'exitCode') ?? 0}`}`
     else if (waiting !== '' && waiting !== 'PodInitializing') reason = `Init:${waiting}`
     else reason = `Init:${i}/${listAt(pod, 'spec', 'initContainers').length}`
     initializing = true
@@ -96,7 +112,8 @@ const podRow = (pod: ApiObject, nowMs: number): Cell[] => {
     let failed = ''
     restarts = 0
     lastRestart = ''
-    for (const container of listAt(status, 'initContainerStatuses')) if (sidecars.has(container['name'])) countRestarts(container)
+    for (const container of listAt(status, 'initContainerStatuses'))
+      if (sidecars.has(container['name'])) countRestarts(container)
     for (const container of listAt(status, 'containerStatuses').reverse()) {
       countRestarts(container)
       const terminated = at(container, 'state', 'terminated')
@@ -104,7 +121,9 @@ const podRow = (pod: ApiObject, nowMs: number): Cell[] => {
       if (waiting !== '') reason = waiting
       else if (isJson(terminated)) {
         const signal = numberAt(terminated, 'signal') ?? 0
-        reason = textAt(terminated, 'reason') || (signal !== 0 ? `Signal:${signal}` : `ExitCode:${numberAt(terminated, 'exitCode') ?? 0}`)
+        reason =
+          textAt(terminated, 'reason') ||
+          (signal !== 0 ? `Signal:${signal}` : `ExitCode:${numberAt(terminated, 'exitCode') ?? 0}`)
         if ((numberAt(terminated, 'exitCode') ?? 0) !== 0) failed = reason
       } else if (container['ready'] === true && isJson(at(container, 'state', 'running'))) {
         running = true
@@ -122,7 +141,9 @@ const podRow = (pod: ApiObject, nowMs: number): Cell[] => {
     else if (phase !== 'Succeeded' && phase !== 'Failed') reason = 'Terminating'
   }
   const gates = listAt(pod, 'spec', 'readinessGates')
-  const gatesOpen = gates.filter((gate) => conditions.some((c) => c['type'] === gate['conditionType'] && c['status'] === 'True')).length
+  const gatesOpen = gates.filter((gate) =>
+    conditions.some((c) => c['type'] === gate['conditionType'] && c['status'] === 'True'),
+  ).length
   return [
     nameOf(pod),
     `${ready}/${total}`,
@@ -141,11 +162,23 @@ const nodeRow = (node: ApiObject, nowMs: number): Cell[] => {
   const states = [ready === undefined ? 'Unknown' : ready['status'] === 'True' ? 'Ready' : 'NotReady']
   if (at(node, 'spec', 'unschedulable') === true) states.push('SchedulingDisabled')
   const roles = Object.entries(node.metadata.labels ?? {})
-    .map(([key, value]) => (key.startsWith('node-role.kubernetes.io/') ? key.slice('node-role.kubernetes.io/'.length) : key === 'kubernetes.io/role' ? value : ''))
+    .map(([key, value]) =>
+      key.startsWith('node-role.kubernetes.io/')
+        ? key.slice('node-role.kubernetes.io/'.length)
+        : key === 'kubernetes.io/role'
+          ? value
+          : '',
+    )
     .filter((role) => role !== '')
     .sort()
   const info = jsonAt(node, 'status', 'nodeInfo')
-  const address = (type: string): string => orNone(textAt(listAt(node, 'status', 'addresses').find((a) => a['type'] === type), 'address'))
+  const address = (type: string): string =>
+    orNone(
+      textAt(
+        listAt(node, 'status', 'addresses').find((a) => a['type'] === type),
+        'address',
+      ),
+    )
   const known = (field: string): string => textAt(info, field) || '<unknown>'
   const architecture = textAt(info, 'architecture')
   return [
@@ -196,15 +229,25 @@ const shownAt = (object: ApiObject, ...path: string[]): string => {
 }
 const countAt = (object: ApiObject, ...path: string[]): number => numberAt(object, ...path) ?? 0
 const selectorText = (object: ApiObject): string =>
-  orNone(Object.entries(jsonAt(object, 'spec', 'selector', 'matchLabels')).map(([key, value]) => `${key}=${String(value)}`).join(','))
+  orNone(
+    Object.entries(jsonAt(object, 'spec', 'selector', 'matchLabels'))
+      .map(([key, value]) => `${key}=${String(value)}`)
+      .join(','),
+  )
 const templateWide = {
   names: ['+Containers', '+Images', '+Selector'],
   cells: (object: ApiObject): Cell[] => {
     const containers = listAt(object, 'spec', 'template', 'spec', 'containers')
-    return [containers.map((c) => textAt(c, 'name')).join(','), containers.map((c) => textAt(c, 'image')).join(','), selectorText(object)]
+    return [
+      containers.map((c) => textAt(c, 'name')).join(','),
+      containers.map((c) => textAt(c, 'image')).join(','),
+      selectorText(object),
+    ]
   },
 }
-const sizeOfData = (object: ApiObject): Cell[] => [Object.keys(jsonAt(object, 'data')).length + Object.keys(jsonAt(object, 'binaryData')).length]
+const sizeOfData = (object: ApiObject): Cell[] => [
+  Object.keys(jsonAt(object, 'data')).length + Object.keys(jsonAt(object, 'binaryData')).length,
+]
 const modes = (object: ApiObject, ...path: string[]): string =>
   textsAt(object, ...path)
     .map((mode) => mode.replaceAll(/[a-z]/g, ''))
@@ -213,51 +256,188 @@ const modes = (object: ApiObject, ...path: string[]): string =>
 const fallback = namesAnd([], () => [])
 
 const layouts = new Map<string, Layout>([
-  ['pods', { columns: columns('Name', 'Ready', 'Status', 'Restarts', 'Age', '+IP', '+Node', '+Nominated Node', '+Readiness Gates'), cells: podRow }],
-  ['nodes', { columns: columns('Name', 'Status', 'Roles', 'Age', 'Version', '+Internal-IP', '+External-IP', '+OS-Image', '+Kernel-Version', '+Container-Runtime'), cells: nodeRow }],
-  ['events', { columns: columns('Last Seen', 'Type', 'Reason', 'Object', '+Subobject', '+Source', 'Message', '+First Seen', '+Count', '+Name'), cells: eventRow }],
+  [
+    'pods',
+    {
+      columns: columns(
+        'Name',
+        'Ready',
+        'Status',
+        'Restarts',
+        'Age',
+        '+IP',
+        '+Node',
+        '+Nominated Node',
+        '+Readiness Gates',
+      ),
+      cells: podRow,
+    },
+  ],
+  [
+    'nodes',
+    {
+      columns: columns(
+        'Name',
+        'Status',
+        'Roles',
+        'Age',
+        'Version',
+        '+Internal-IP',
+        '+External-IP',
+        '+OS-Image',
+        '+Kernel-Version',
+        '+Container-Runtime',
+      ),
+      cells: nodeRow,
+    },
+  ],
+  [
+    'events',
+    {
+      columns: columns(
+        'Last Seen',
+        'Type',
+        'Reason',
+        'Object',
+        '+Subobject',
+        '+Source',
+        'Message',
+        '+First Seen',
+        '+Count',
+        '+Name',
+      ),
+      cells: eventRow,
+    },
+  ],
   ['namespaces', namesAnd(['Status'], (object) => [shownAt(object, 'status', 'phase')])],
   ['configmaps', namesAnd(['Data'], sizeOfData)],
   ['secrets', namesAnd(['Type', 'Data'], (object) => [shownAt(object, 'type'), ...sizeOfData(object)])],
-  ['services', namesAnd(['Type', 'Cluster-IP', 'External-IP', 'Port(s)'], (object) => [
-    shownAt(object, 'spec', 'type'),
-    orNone(shownAt(object, 'spec', 'clusterIP')),
-    orNone(textsAt(object, 'spec', 'externalIPs').join(',')),
-    orNone(listAt(object, 'spec', 'ports').map((port) => `${String(port['port'])}/${textAt(port, 'protocol')}`).join(',')),
-  ])],
+  [
+    'services',
+    namesAnd(['Type', 'Cluster-IP', 'External-IP', 'Port(s)'], (object) => [
+      shownAt(object, 'spec', 'type'),
+      orNone(shownAt(object, 'spec', 'clusterIP')),
+      orNone(textsAt(object, 'spec', 'externalIPs').join(',')),
+      orNone(
+        listAt(object, 'spec', 'ports')
+          .map((port) => `${String(port['port'])}/${textAt(port, 'protocol')}`)
+          .join(','),
+      ),
+    ]),
+  ],
   ['leases.coordination.k8s.io', namesAnd(['Holder'], (object) => [shownAt(object, 'spec', 'holderIdentity')])],
-  ['priorityclasses.scheduling.k8s.io', {
-    columns: columns('Name', '#Value', 'Global-Default', 'Age', 'PreemptionPolicy'),
-    cells: (object, nowMs) => [nameOf(object), countAt(object, 'value'), object['globalDefault'] === true, age(object, nowMs), shownAt(object, 'preemptionPolicy')],
-  }],
-  ['storageclasses.storage.k8s.io', namesAnd(['Provisioner', 'ReclaimPolicy', 'VolumeBindingMode', 'AllowVolumeExpansion'], (object) => [
-    shownAt(object, 'provisioner'), shownAt(object, 'reclaimPolicy'), shownAt(object, 'volumeBindingMode'), object['allowVolumeExpansion'] === true,
-  ])],
-  ['persistentvolumes', namesAnd(['Capacity', 'Access Modes', 'Reclaim Policy', 'Status', 'Claim', 'StorageClass'], (object) => [
-    shownAt(object, 'spec', 'capacity', 'storage'), modes(object, 'spec', 'accessModes'), shownAt(object, 'spec', 'persistentVolumeReclaimPolicy'), shownAt(object, 'status', 'phase'),
-    at(object, 'spec', 'claimRef') === undefined ? '' : `${shownAt(object, 'spec', 'claimRef', 'namespace')}/${shownAt(object, 'spec', 'claimRef', 'name')}`, shownAt(object, 'spec', 'storageClassName'),
-  ])],
-  ['persistentvolumeclaims', namesAnd(['Status', 'Volume', 'Capacity', 'Access Modes', 'StorageClass'], (object) => [
-    shownAt(object, 'status', 'phase'), shownAt(object, 'spec', 'volumeName'), shownAt(object, 'status', 'capacity', 'storage'), modes(object, 'status', 'accessModes'), shownAt(object, 'spec', 'storageClassName'),
-  ])],
-  ['poddisruptionbudgets.policy', namesAnd(['Min Available', 'Max Unavailable', '#Allowed Disruptions'], (object) => [
-    shownAt(object, 'spec', 'minAvailable') || 'N/A', shownAt(object, 'spec', 'maxUnavailable') || 'N/A', countAt(object, 'status', 'disruptionsAllowed'),
-  ])],
-  ['deployments.apps', namesAnd(['Ready', '#Up-to-date', '#Available'], (object) => [
-    `${countAt(object, 'status', 'readyReplicas')}/${countAt(object, 'spec', 'replicas')}`, countAt(object, 'status', 'updatedReplicas'), countAt(object, 'status', 'availableReplicas'),
-  ], templateWide)],
-  ['replicasets.apps', namesAnd(['#Desired', '#Current', '#Ready'], (object) => [countAt(object, 'spec', 'replicas'), countAt(object, 'status', 'replicas'), countAt(object, 'status', 'readyReplicas')], templateWide)],
-  ['statefulsets.apps', namesAnd(['Ready'], (object) => [`${countAt(object, 'status', 'readyReplicas')}/${countAt(object, 'spec', 'replicas')}`], {
-    names: templateWide.names.slice(0, 2), cells: (object) => templateWide.cells(object).slice(0, 2),
-  })],
-  ['daemonsets.apps', namesAnd(['#Desired', '#Current', '#Ready', '#Up-to-date', '#Available', 'Node Selector'], (object) => [
-    countAt(object, 'status', 'desiredNumberScheduled'), countAt(object, 'status', 'currentNumberScheduled'), countAt(object, 'status', 'numberReady'), countAt(object, 'status', 'updatedNumberScheduled'),
-    countAt(object, 'status', 'numberAvailable'), orNone(Object.entries(jsonAt(object, 'spec', 'template', 'spec', 'nodeSelector')).map(([key, value]) => `${key}=${String(value)}`).join(',')),
-  ], templateWide)],
+  [
+    'priorityclasses.scheduling.k8s.io',
+    {
+      columns: columns('Name', '#Value', 'Global-Default', 'Age', 'PreemptionPolicy'),
+      cells: (object, nowMs) => [
+        nameOf(object),
+        countAt(object, 'value'),
+        object['globalDefault'] === true,
+        age(object, nowMs),
+        shownAt(object, 'preemptionPolicy'),
+      ],
+    },
+  ],
+  [
+    'storageclasses.storage.k8s.io',
+    namesAnd(['Provisioner', 'ReclaimPolicy', 'VolumeBindingMode', 'AllowVolumeExpansion'], (object) => [
+      shownAt(object, 'provisioner'),
+      shownAt(object, 'reclaimPolicy'),
+      shownAt(object, 'volumeBindingMode'),
+      object['allowVolumeExpansion'] === true,
+    ]),
+  ],
+  [
+    'persistentvolumes',
+    namesAnd(['Capacity', 'Access Modes', 'Reclaim Policy', 'Status', 'Claim', 'StorageClass'], (object) => [
+      shownAt(object, 'spec', 'capacity', 'storage'),
+      modes(object, 'spec', 'accessModes'),
+      shownAt(object, 'spec', 'persistentVolumeReclaimPolicy'),
+      shownAt(object, 'status', 'phase'),
+      at(object, 'spec', 'claimRef') === undefined
+        ? ''
+        : `${shownAt(object, 'spec', 'claimRef', 'namespace')}/${shownAt(object, 'spec', 'claimRef', 'name')}`,
+      shownAt(object, 'spec', 'storageClassName'),
+    ]),
+  ],
+  [
+    'persistentvolumeclaims',
+    namesAnd(['Status', 'Volume', 'Capacity', 'Access Modes', 'StorageClass'], (object) => [
+      shownAt(object, 'status', 'phase'),
+      shownAt(object, 'spec', 'volumeName'),
+      shownAt(object, 'status', 'capacity', 'storage'),
+      modes(object, 'status', 'accessModes'),
+      shownAt(object, 'spec', 'storageClassName'),
+    ]),
+  ],
+  [
+    'poddisruptionbudgets.policy',
+    namesAnd(['Min Available', 'Max Unavailable', '#Allowed Disruptions'], (object) => [
+      shownAt(object, 'spec', 'minAvailable') || 'N/A',
+      shownAt(object, 'spec', 'maxUnavailable') || 'N/A',
+      countAt(object, 'status', 'disruptionsAllowed'),
+    ]),
+  ],
+  [
+    'deployments.apps',
+    namesAnd(
+      ['Ready', '#Up-to-date', '#Available'],
+      (object) => [
+        `${countAt(object, 'status', 'readyReplicas')}/${countAt(object, 'spec', 'replicas')}`,
+        countAt(object, 'status', 'updatedReplicas'),
+        countAt(object, 'status', 'availableReplicas'),
+      ],
+      templateWide,
+    ),
+  ],
+  [
+    'replicasets.apps',
+    namesAnd(
+      ['#Desired', '#Current', '#Ready'],
+      (object) => [
+        countAt(object, 'spec', 'replicas'),
+        countAt(object, 'status', 'replicas'),
+        countAt(object, 'status', 'readyReplicas'),
+      ],
+      templateWide,
+    ),
+  ],
+  [
+    'statefulsets.apps',
+    namesAnd(
+      ['Ready'],
+      (object) => [`${countAt(object, 'status', 'readyReplicas')}/${countAt(object, 'spec', 'replicas')}`],
+      {
+        names: templateWide.names.slice(0, 2),
+        cells: (object) => templateWide.cells(object).slice(0, 2),
+      },
+    ),
+  ],
+  [
+    'daemonsets.apps',
+    namesAnd(
+      ['#Desired', '#Current', '#Ready', '#Up-to-date', '#Available', 'Node Selector'],
+      (object) => [
+        countAt(object, 'status', 'desiredNumberScheduled'),
+        countAt(object, 'status', 'currentNumberScheduled'),
+        countAt(object, 'status', 'numberReady'),
+        countAt(object, 'status', 'updatedNumberScheduled'),
+        countAt(object, 'status', 'numberAvailable'),
+        orNone(
+          Object.entries(jsonAt(object, 'spec', 'template', 'spec', 'nodeSelector'))
+            .map(([key, value]) => `${key}=${String(value)}`)
+            .join(','),
+        ),
+      ],
+      templateWide,
+    ),
+  ],
   ['csinodes.storage.k8s.io', namesAnd(['#Drivers'], (object) => [listAt(object, 'spec', 'drivers').length])],
 ])
 
 const layoutOf = ({ storedIn }: Resource): Layout => layouts.get(storedIn) ?? fallback
 
 export const columnsOf = (resource: Resource): readonly Column[] => layoutOf(resource).columns
-export const rowOf = (resource: Resource, object: ApiObject, nowMs: number): Cell[] => layoutOf(resource).cells(object, nowMs)
+export const rowOf = (resource: Resource, object: ApiObject, nowMs: number): Cell[] =>
+  layoutOf(resource).cells(object, nowMs)

@@ -33,7 +33,11 @@ export class UsageMeasurements {
     const key = `${namespace}/${name}`
     const collection = this.#store.collection('pods.metrics.k8s.io')
     if (usage !== undefined) {
-      this.#put('pods.metrics.k8s.io', key, { kind: 'PodMetrics', metadata: { name, namespace }, containers: [{ name: 'all', usage: quantities(usage) }] })
+      this.#put('pods.metrics.k8s.io', key, {
+        kind: 'PodMetrics',
+        metadata: { name, namespace },
+        containers: [{ name: 'all', usage: quantities(usage) }],
+      })
       return
     }
     const entry = collection.entries.get(key)

@@ -54,7 +54,8 @@ class Watch {
     this.#reply.flushHeaders()
     this.#reply.on('close', () => this.end())
     if (fromRevision === undefined) {
-      for (const entry of collection.within(prefix)) if (matches === undefined || matches(entry.object)) this.#say(writer.event('ADDED', entry))
+      for (const entry of collection.within(prefix))
+        if (matches === undefined || matches(entry.object)) this.#say(writer.event('ADDED', entry))
       if (this.#request.initialEvents && this.#request.bookmarks) this.#say(writer.bookmark(store.revision, true))
     } else {
       const missed = collection.since(fromRevision)
@@ -94,7 +95,8 @@ class Watch {
     if (prefix !== '' && !change.entry.key.startsWith(prefix)) return
     if (fromRevision !== undefined && change.entry.revision <= fromRevision) return
     const type = typeSeenBy(change, matches)
-    if (type !== undefined) this.#say(writer.event(type, type === 'DELETED' && change.type !== 'DELETED' ? asDeleted(change) : change.entry))
+    if (type !== undefined)
+      this.#say(writer.event(type, type === 'DELETED' && change.type !== 'DELETED' ? asDeleted(change) : change.entry))
   }
 
   #say(line: string): void {
@@ -136,7 +138,10 @@ class Watch {
 /** An object that stopped matching is sent as it last matched, with the resourceVersion of the change. */
 const asDeleted = (change: Change): Entry => {
   const last: ApiObject = (change.previous ?? change.entry).object
-  const object = { ...last, metadata: { ...last.metadata, resourceVersion: change.entry.object.metadata.resourceVersion ?? '' } }
+  const object = {
+    ...last,
+    metadata: { ...last.metadata, resourceVersion: change.entry.object.metadata.resourceVersion ?? '' },
+  }
   return new Entry(change.entry.key, object, change.entry.revision)
 }
 
@@ -190,7 +195,8 @@ export class Watches implements WatchControl {
   #sendBookmarks(): void {
     this.#bookmarkTimer = undefined
     if (this.#open.size === 0) return
-    if (this.#bookmarksOn) for (const watch of this.#open) if (watch.wantsBookmarks) watch.bookmark(this.#store.revision)
+    if (this.#bookmarksOn)
+      for (const watch of this.#open) if (watch.wantsBookmarks) watch.bookmark(this.#store.revision)
     this.#bookmarkTimer = this.#clock.after(bookmarkIntervalMs, () => this.#sendBookmarks())
   }
 }

@@ -13,7 +13,12 @@ export class FieldErrors {
     this.#add('FieldValueInvalid', field, `Invalid value: ${shown(value)}`, detail)
   }
   notSupported(field: string, value: unknown, supported: readonly string[]): void {
-    this.#add('FieldValueNotSupported', field, `Unsupported value: ${shown(value)}`, `supported values: ${supported.map((s) => `"${s}"`).join(', ')}`)
+    this.#add(
+      'FieldValueNotSupported',
+      field,
+      `Unsupported value: ${shown(value)}`,
+      `supported values: ${supported.map((s) => `"${s}"`).join(', ')}`,
+    )
   }
   duplicate(field: string, value: unknown, detail = ''): void {
     this.#add('FieldValueDuplicate', field, `Duplicate value: ${shown(value)}`, detail)

@@ -26,7 +26,12 @@ export const checkNode = (node: ApiObject, errors: FieldErrors): void => {
     if (complaints.length > 0) errors.invalid(`${field}.value`, textAt(taint, 'value'), complaints.join(';'))
     if (effect === '') errors.required(`${field}.effect`)
     else if (!taintEffects.includes(effect)) errors.notSupported(`${field}.effect`, effect, taintEffects)
-    if (seen.has(`${key}:${effect}`)) errors.duplicate(field, taint, 'taints must be unique by key and effect pair')
+    if (seen.has(`${key}:${effect}`))
+      errors.duplicate(
+        field,
+        { Key: key, Value: textAt(taint, 'value'), Effect: effect, TimeAdded: taint['timeAdded'] ?? null },
+        'taints must be unique by key and effect pair',
+      )
     seen.add(`${key}:${effect}`)
   }
   for (const list of ['capacity', 'allocatable'])
@@ -51,10 +56,14 @@ export const checkConfigData = (object: ApiObject, errors: FieldErrors): void =>
   const text = jsonAt(object, 'data')
   const binary = jsonAt(object, 'binaryData')
   let bytes = 0
-  for (const [field, map] of [['data', text], ['binaryData', binary]] as const)
+  for (const [field, map] of [
+    ['data', text],
+    ['binaryData', binary],
+  ] as const)
     for (const [key, value] of Object.entries(map)) {
       errors.invalidAll(`${field}[${key}]`, key, configKeyComplaints(key))
-      if (field === 'binaryData' && Object.hasOwn(text, key)) errors.invalid(`data[${key}]`, key, 'duplicate of key present in binaryData')
+      if (field === 'binaryData' && Object.hasOwn(text, key))
+        errors.invalid(`data[${key}]`, key, 'duplicate of key present in binaryData')
       bytes += typeof value === 'string' ? value.length : 0
     }
   if (bytes > 1024 * 1024) errors.invalid('', '', 'may not be more than 1048576 bytes')
@@ -64,14 +73,17 @@ export const checkConfigUpdate = (object: ApiObject, old: ApiObject, errors: Fie
   if (old['immutable'] !== true) return
   if (object['immutable'] !== true) errors.forbidden('immutable', 'field is immutable when `immutable` is set')
   for (const field of ['data', 'binaryData'])
-    if (!isDeepStrictEqual(object[field] ?? {}, old[field] ?? {})) errors.forbidden(field, 'field is immutable when `immutable` is set')
+    if (!isDeepStrictEqual(object[field] ?? {}, old[field] ?? {}))
+      errors.forbidden(field, 'field is immutable when `immutable` is set')
 }
 
 export const checkLease = (lease: ApiObject, errors: FieldErrors): void => {
   const duration = numberAt(lease, 'spec', 'leaseDurationSeconds')
-  if (duration !== undefined && duration <= 0) errors.invalid('spec.leaseDurationSeconds', duration, 'must be greater than 0')
+  if (duration !== undefined && duration <= 0)
+    errors.invalid('spec.leaseDurationSeconds', duration, 'must be greater than 0')
   const transitions = numberAt(lease, 'spec', 'leaseTransitions')
-  if (transitions !== undefined && transitions < 0) errors.invalid('spec.leaseTransitions', transitions, 'must be greater than or equal to 0')
+  if (transitions !== undefined && transitions < 0)
+    errors.invalid('spec.leaseTransitions', transitions, 'must be greater than or equal to 0')
 }
 
 /** Values of priority classes that users may define end here; above are the system's own. */
@@ -90,7 +102,8 @@ export const checkPriorityClass = (object: ApiObject, errors: FieldErrors): void
         'metadata.name',
         `priority class names with 'system-' prefix are reserved for system use only. error: ${name} is not a known system priority class`,
       )
-  } else if (value > highestUserPriority) errors.forbidden('value', `maximum allowed value of a user defined priority is ${highestUserPriority}`)
+  } else if (value > highestUserPriority)
+    errors.forbidden('value', `maximum allowed value of a user defined priority is ${highestUserPriority}`)
   const policy = at(object, 'preemptionPolicy')
   if (policy !== undefined && policy !== 'PreemptLowerPriority' && policy !== 'Never')
     errors.notSupported('preemptionPolicy', policy, ['PreemptLowerPriority', 'Never'])
@@ -98,7 +111,8 @@ export const checkPriorityClass = (object: ApiObject, errors: FieldErrors): void
 
 export const checkPriorityClassUpdate = (object: ApiObject, old: ApiObject, errors: FieldErrors): void => {
   if (object['value'] !== old['value']) errors.forbidden('value', 'may not be changed in an update.')
-  if (object['preemptionPolicy'] !== old['preemptionPolicy']) errors.invalid('preemptionPolicy', object['preemptionPolicy'], 'field is immutable')
+  if (object['preemptionPolicy'] !== old['preemptionPolicy'])
+    errors.invalid('preemptionPolicy', object['preemptionPolicy'], 'field is immutable')
 }
 
 /** apps/v1: a selector, and a template whose labels it selects. */
@@ -110,7 +124,8 @@ export const checkWorkload = (object: ApiObject, errors: FieldErrors): void => {
   if (Object.entries(jsonAt(selector, 'matchLabels')).some(([key, value]) => labels[key] !== value))
     errors.invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`')
   const replicas = numberAt(object, 'spec', 'replicas')
-  if (replicas !== undefined && replicas < 0) errors.invalid('spec.replicas', replicas, 'must be greater than or equal to 0')
+  if (replicas !== undefined && replicas < 0)
+    errors.invalid('spec.replicas', replicas, 'must be greater than or equal to 0')
   checkPodSpec(jsonAt(object, 'spec', 'template', 'spec'), 'spec.template.spec', errors)
 }
 

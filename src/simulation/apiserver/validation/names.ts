@@ -37,7 +37,11 @@ export const labelNameComplaints = (name: string): string[] => [
 export const qualifiedNameComplaints = (name: string): string[] => {
   const parts = name.split('/')
   if (parts.length > 2)
-    return [`a qualified name ${qualifiedText.replace(/\)$/, '')})`.concat(" with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")]
+    return [
+      `a qualified name ${qualifiedText.replace(/\)$/, '')})`.concat(
+        " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+      ),
+    ]
   const complaints: string[] = []
   if (parts.length === 2) {
     const prefix = parts[0] ?? ''
@@ -73,7 +77,7 @@ export const configKeyComplaints = (key: string): string[] => {
 /** Names of ports within a pod. */
 export const portNameComplaints = (name: string): string[] => [
   ...(name.length > 15 ? [tooManyCharacters(15)] : []),
-  ...(/^[-a-z0-9]+$/.test(name) ? [] : ["must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"]),
+  ...(/^[-a-z0-9]+$/.test(name) ? [] : ['must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)']),
   ...(/[a-z]/.test(name) ? [] : ['must contain at least one letter (a-z)']),
   ...(name.includes('--') ? ['must not contain consecutive hyphens'] : []),
   ...(name.startsWith('-') || name.endsWith('-') ? ['must not begin or end with a hyphen'] : []),

@@ -2,7 +2,13 @@ import { isDeepStrictEqual } from 'node:util'
 import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt, textsAt } from '../json.ts'
 import type { FieldErrors } from './field-errors.ts'
 import { checkLabelSelector, checkLabels } from './metadata.ts'
-import { labelNameComplaints, labelValueComplaints, portNameComplaints, qualifiedNameComplaints, subdomainComplaints } from './names.ts'
+import {
+  labelNameComplaints,
+  labelValueComplaints,
+  portNameComplaints,
+  qualifiedNameComplaints,
+  subdomainComplaints,
+} from './names.ts'
 import { compareQuantities, isNegative, isWhole } from './amounts.ts'
 
 const portRange = 'must be between 1 and 65535, inclusive'
@@ -22,7 +28,8 @@ export const checkPodSpec = (spec: Json, field: string, errors: FieldErrors): vo
   if (containers.length === 0) errors.required(`${field}.containers`)
   const names = new Set<string>()
   const hostPorts = new Set<string>()
-  for (const [i, container] of containers.entries()) checkContainer(container, `${field}.containers[${i}]`, names, hostPorts, errors)
+  for (const [i, container] of containers.entries())
+    checkContainer(container, `${field}.containers[${i}]`, names, hostPorts, errors)
   for (const [i, container] of listAt(spec, 'initContainers').entries()) {
     const here = `${field}.initContainers[${i}]`
     checkContainer(container, here, names, new Set(), errors)
@@ -54,11 +61,15 @@ export const checkPodSpec = (spec: Json, field: string, errors: FieldErrors): vo
   const preemption = at(spec, 'preemptionPolicy')
   if (preemption !== undefined && preemption !== 'PreemptLowerPriority' && preemption !== 'Never')
     errors.notSupported(`${field}.preemptionPolicy`, preemption, ['PreemptLowerPriority', 'Never'])
-  const grace = numberAt(spec, 'terminationGracePeriodSeconds')
-  if (grace !== undefined && grace < 0) errors.invalid(`${field}.terminationGracePeriodSeconds`, grace, 'must be greater than or equal to 0')
 }
 
-const checkContainer = (container: Json, field: string, names: Set<string>, hostPorts: Set<string>, errors: FieldErrors): void => {
+const checkContainer = (
+  container: Json,
+  field: string,
+  names: Set<string>,
+  hostPorts: Set<string>,
+  errors: FieldErrors,
+): void => {
   const name = textAt(container, 'name')
   if (name === '') errors.required(`${field}.name`)
   else {
@@ -86,7 +97,8 @@ const checkContainer = (container: Json, field: string, names: Set<string>, host
     const hostPort = numberAt(port, 'hostPort') ?? 0
     if (hostPort !== 0 && !isPort(hostPort)) errors.invalid(`${here}.hostPort`, hostPort, portRange)
     const protocol = textAt(port, 'protocol')
-    if (!['SCTP', 'TCP', 'UDP'].includes(protocol)) errors.notSupported(`${here}.protocol`, protocol, ['SCTP', 'TCP', 'UDP'])
+    if (!['SCTP', 'TCP', 'UDP'].includes(protocol))
+      errors.notSupported(`${here}.protocol`, protocol, ['SCTP', 'TCP', 'UDP'])
     if (hostPort !== 0) {
       const key = `${protocol}/${textAt(port, 'hostIP')}/${hostPort}`
       if (hostPorts.has(key)) errors.duplicate(`${here}.hostPort`, key)
@@ -104,25 +116,32 @@ const checkResources = (resources: unknown, field: string, errors: FieldErrors):
   if (!isJson(resources)) return
   const limits = jsonAt(resources, 'limits')
   const requests = jsonAt(resources, 'requests')
-  for (const [list, amounts] of [['limits', limits], ['requests', requests]] as const)
-    for (const [name, amount] of Object.entries(amounts)) {
-      const here = `${field}.${list}`
-      const complaints = qualifiedNameComplaints(name)
-      errors.invalidAll(here, name, complaints)
-      if (complaints.length === 0 && !name.includes('/') && !standardResources.has(name) && !name.startsWith('hugepages-'))
-        errors.invalid(here, name, 'must be a standard resource for containers')
-      if (isNegative(amount)) errors.invalid(`${here}[${name}]`, amount, 'must be greater than or equal to 0')
-      if (name.includes('/') && !isWhole(amount)) errors.invalid(`${here}[${name}]`, amount, 'must be an integer')
-    }
+  const check = (list: string, name: string, amount: unknown): void => {
+    const here = `${field}.${list}[${name}]`
+    const standard = name.includes('/') || standardResources.has(name) || name.startsWith('hugepages-')
+    const complaints = qualifiedNameComplaints(name)
+    errors.invalidAll(here, name, complaints)
+    if (complaints.length === 0 && !standard)
+      errors.invalid(here, name, 'must be a standard resource type or fully qualified')
+    if (!standard) errors.invalid(here, name, 'must be a standard resource for containers')
+    if (isNegative(amount)) errors.invalid(here, amount, 'must be greater than or equal to 0')
+    if (name.includes('/') && !isWhole(amount)) errors.invalid(here, amount, 'must be an integer')
+  }
+  for (const [name, limit] of Object.entries(limits)) check('limits', name, limit)
   for (const [name, requested] of Object.entries(requests)) {
+    check('requests', name, requested)
     const limit = limits[name]
+    // Devices and huge pages can not be shared: who asks for them must limit himself to them.
+    const exclusive = name.includes('/') || name.startsWith('hugepages-')
     if (limit === undefined) {
-      if (name.includes('/') || name.startsWith('hugepages-')) errors.required(`${field}.limits`, 'Limit must be set for non overcommitable resources')
+      if (exclusive) errors.required(`${field}.limits`, 'Limit must be set for non overcommitable resources')
       continue
     }
     const order = compareQuantities(requested, limit)
-    if (name.includes('/') && order !== 0) errors.invalid(`${field}.requests`, requested, `must be equal to ${name} limit of ${String(limit)}`)
-    else if (order > 0) errors.invalid(`${field}.requests`, requested, `must be less than or equal to ${name} limit of ${String(limit)}`)
+    if (exclusive && order !== 0)
+      errors.invalid(`${field}.requests`, requested, `must be equal to ${name} limit of ${String(limit)}`)
+    else if (order > 0)
+      errors.invalid(`${field}.requests`, requested, `must be less than or equal to ${name} limit of ${String(limit)}`)
   }
 }
 
@@ -135,7 +154,11 @@ const checkTolerations = (tolerations: readonly Json[], field: string, errors: F
     const effect = textAt(toleration, 'effect')
     if (key !== '') errors.invalidAll(`${here}.key`, key, qualifiedNameComplaints(key))
     if (key === '' && operator !== 'Exists')
-      errors.invalid(`${here}.operator`, operator, 'operator must be Exists when `key` is empty, which means "match all values and all keys"')
+      errors.invalid(
+        `${here}.operator`,
+        operator,
+        'operator must be Exists when `key` is empty, which means "match all values and all keys"',
+      )
     if (toleration['tolerationSeconds'] !== undefined && effect !== 'NoExecute')
       errors.invalid(`${here}.effect`, effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
     if (operator === '' || operator === 'Equal') {
@@ -157,24 +180,33 @@ export const checkNodeSelectorTerm = (term: Json, field: string, errors: FieldEr
     if (operator === 'In' || operator === 'NotIn') {
       if (values.length === 0) errors.required(`${here}.values`, "must be specified when `operator` is 'In' or 'NotIn'")
     } else if (operator === 'Exists' || operator === 'DoesNotExist') {
-      if (values.length > 0) errors.forbidden(`${here}.values`, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+      if (values.length > 0)
+        errors.forbidden(`${here}.values`, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
     } else if (operator === 'Gt' || operator === 'Lt') {
-      if (values.length !== 1) errors.required(`${here}.values`, "must be specified single value when `operator` is 'Lt' or 'Gt'")
+      if (values.length !== 1)
+        errors.required(`${here}.values`, "must be specified single value when `operator` is 'Lt' or 'Gt'")
     } else errors.invalid(`${here}.operator`, operator, 'not a valid selector operator')
     const key = textAt(requirement, 'key')
     errors.invalidAll(`${here}.key`, key, qualifiedNameComplaints(key))
-    for (const [j, value] of values.entries()) errors.invalidAll(`${here}.values[${j}]`, value, labelValueComplaints(value))
+    for (const [j, value] of values.entries())
+      errors.invalidAll(`${here}.values[${j}]`, value, labelValueComplaints(value))
   }
   for (const [i, requirement] of listAt(term, 'matchFields').entries()) {
     const here = `${field}.matchFields[${i}]`
     const values = textsAt(requirement, 'values')
     const operator = textAt(requirement, 'operator')
     if (operator === 'In' || operator === 'NotIn') {
-      if (values.length !== 1) errors.required(`${here}.values`, "must be only one value when `operator` is 'In' or 'NotIn' for node field selector")
+      if (values.length !== 1)
+        errors.required(
+          `${here}.values`,
+          "must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
+        )
     } else errors.invalid(`${here}.operator`, operator, 'not a valid selector operator')
     const key = textAt(requirement, 'key')
     if (key !== 'metadata.name') errors.invalid(`${here}.key`, key, 'not a valid field selector key')
-    else for (const [j, value] of values.entries()) errors.invalidAll(`${here}.values[${j}]`, value, subdomainComplaints(value))
+    else
+      for (const [j, value] of values.entries())
+        errors.invalidAll(`${here}.values[${j}]`, value, subdomainComplaints(value))
   }
 }
 
@@ -212,14 +244,14 @@ const checkWeight = (preferred: Json, field: string, errors: FieldErrors): void 
 const checkPodAffinityTerm = (term: Json, field: string, errors: FieldErrors): void => {
   checkLabelSelector(term['labelSelector'], `${field}.labelSelector`, errors)
   checkLabelSelector(term['namespaceSelector'], `${field}.namespaceSelector`, errors)
-  for (const namespace of textsAt(term, 'namespaces')) errors.invalidAll(`${field}.namespace`, namespace, labelNameComplaints(namespace))
+  for (const namespace of textsAt(term, 'namespaces'))
+    errors.invalidAll(`${field}.namespace`, namespace, labelNameComplaints(namespace))
   const key = textAt(term, 'topologyKey')
   if (key === '') errors.required(`${field}.topologyKey`, 'can not be empty')
-  else errors.invalidAll(`${field}.topologyKey`, key, qualifiedNameComplaints(key))
+  errors.invalidAll(`${field}.topologyKey`, key, qualifiedNameComplaints(key))
 }
 
 const checkSpread = (constraints: readonly Json[], field: string, errors: FieldErrors): void => {
-  const seen = new Set<string>()
   for (const [i, constraint] of constraints.entries()) {
     const here = `${field}[${i}]`
     const maxSkew = numberAt(constraint, 'maxSkew') ?? 0
@@ -230,16 +262,23 @@ const checkSpread = (constraints: readonly Json[], field: string, errors: FieldE
     const when = textAt(constraint, 'whenUnsatisfiable')
     if (when !== 'DoNotSchedule' && when !== 'ScheduleAnyway')
       errors.notSupported(`${here}.whenUnsatisfiable`, when, ['DoNotSchedule', 'ScheduleAnyway'])
-    const pair = `${key}, ${when}`
-    if (seen.has(pair)) errors.duplicate(`${here}.{topologyKey, whenUnsatisfiable}`, `{${pair}}`)
-    seen.add(pair)
+    const same = (other: Json): boolean =>
+      textAt(other, 'topologyKey') === key && textAt(other, 'whenUnsatisfiable') === when
+    if (constraints.slice(i + 1).some(same))
+      errors.duplicate(`${here}.{topologyKey, whenUnsatisfiable}`, `{${key}, ${when}}`)
     const minDomains = numberAt(constraint, 'minDomains')
-    if (minDomains !== undefined && minDomains <= 0) errors.invalid(`${here}.minDomains`, minDomains, 'must be greater than zero')
+    if (minDomains !== undefined && minDomains <= 0)
+      errors.invalid(`${here}.minDomains`, minDomains, 'must be greater than zero')
     if (minDomains !== undefined && when !== 'DoNotSchedule')
-      errors.invalid(`${here}.minDomains`, minDomains, `can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ${when}`)
+      errors.invalid(
+        `${here}.minDomains`,
+        minDomains,
+        `can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ${when}`,
+      )
     for (const policy of ['nodeAffinityPolicy', 'nodeTaintsPolicy']) {
       const value = at(constraint, policy)
-      if (value !== undefined && value !== 'Ignore' && value !== 'Honor') errors.notSupported(`${here}.${policy}`, value, ['Honor', 'Ignore'])
+      if (value !== undefined && value !== 'Ignore' && value !== 'Honor')
+        errors.notSupported(`${here}.${policy}`, value, ['Honor', 'Ignore'])
     }
     checkLabelSelector(constraint['labelSelector'], `${here}.labelSelector`, errors)
   }
@@ -249,7 +288,9 @@ const updatable =
   '`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)'
 
 const withoutImages = (containers: unknown): unknown =>
-  Array.isArray(containers) ? containers.map((container) => (isJson(container) ? { ...container, image: '' } : container)) : containers
+  Array.isArray(containers)
+    ? containers.map((container) => (isJson(container) ? { ...container, image: '' } : container))
+    : containers
 
 /** What an update may change in a pod's spec (core ValidatePodUpdate). */
 export const checkPodUpdate = (object: ApiObject, old: ApiObject, errors: FieldErrors): void => {
@@ -271,8 +312,14 @@ export const checkPodUpdate = (object: ApiObject, old: ApiObject, errors: FieldE
   if (listAt(before, 'tolerations').some((toleration) => !kept.some((other) => sameToleration(other, toleration))))
     errors.forbidden('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds')
   const gatesBefore = listAt(before, 'schedulingGates').map((gate) => textAt(gate, 'name'))
-  const added = listAt(spec, 'schedulingGates').map((gate) => textAt(gate, 'name')).filter((name) => !gatesBefore.includes(name))
-  if (added.length > 0) errors.forbidden('spec.schedulingGates', `only deletion is allowed, but found new scheduling gate '${added[0]}'`)
+  for (const [i, gate] of listAt(spec, 'schedulingGates').entries()) {
+    const name = textAt(gate, 'name')
+    if (!gatesBefore.includes(name))
+      errors.forbidden(
+        `spec.schedulingGates[${i}].name`,
+        `only deletion is allowed, but found new scheduling gate '${name}'`,
+      )
+  }
 
   const munged: Json = {
     ...spec,
@@ -283,12 +330,17 @@ export const checkPodUpdate = (object: ApiObject, old: ApiObject, errors: FieldE
     schedulingGates: before['schedulingGates'],
   }
   const grace = numberAt(before, 'terminationGracePeriodSeconds')
-  if (grace !== undefined && grace < 0 && munged['terminationGracePeriodSeconds'] === 1) munged['terminationGracePeriodSeconds'] = grace
+  if (grace !== undefined && grace < 0 && munged['terminationGracePeriodSeconds'] === 1)
+    munged['terminationGracePeriodSeconds'] = grace
   if (gatesBefore.length > 0) {
     const selector = jsonAt(spec, 'nodeSelector')
     for (const [key, value] of Object.entries(jsonAt(before, 'nodeSelector')))
       if (selector[key] !== value) {
-        errors.invalid('spec.nodeSelector', selector, 'only additions to spec.nodeSelector are allowed (no mutations or deletions)')
+        errors.invalid(
+          'spec.nodeSelector',
+          selector,
+          'only additions to spec.nodeSelector are allowed (no mutations or deletions)',
+        )
         break
       }
     munged['nodeSelector'] = before['nodeSelector']
@@ -305,9 +357,13 @@ export const checkPodUpdate = (object: ApiObject, old: ApiObject, errors: FieldE
     containers: withoutImages(before['containers']),
     initContainers: withoutImages(before['initContainers']),
   }
-  const changed = [...new Set([...Object.keys(munged), ...Object.keys(original)])].filter((name) => !isDeepStrictEqual(munged[name], original[name]))
+  const changed = [...new Set([...Object.keys(munged), ...Object.keys(original)])].filter(
+    (name) => !isDeepStrictEqual(munged[name], original[name]),
+  )
   if (changed.length > 0) {
-    const difference = changed.map((name) => `-${name}: ${JSON.stringify(original[name])}\n+${name}: ${JSON.stringify(munged[name])}`).join('\n')
+    const difference = changed
+      .map((name) => `-${name}: ${JSON.stringify(original[name])}\n+${name}: ${JSON.stringify(munged[name])}`)
+      .join('\n')
     errors.forbidden('spec', `pod updates may not change fields other than ${updatable}\n${difference}`)
   }
 }
@@ -328,4 +384,16 @@ const checkNodeAffinityNarrows = (now: unknown, before: unknown, errors: FieldEr
         errors.invalid(`${field}[${i}]`, term, 'only additions are allowed (no mutations or deletions)')
 }
 
-const sameToleration = (a: Json, b: Json): boolean => ['key', 'operator', 'value', 'effect'].every((field) => (a[field] ?? '') === (b[field] ?? ''))
+const sameToleration = (a: Json, b: Json): boolean =>
+  ['key', 'operator', 'value', 'effect'].every((field) => (a[field] ?? '') === (b[field] ?? ''))
+
+/** What a client may not say in a pod's status; its QoS class is no client's to change. */
+export const checkPodStatusUpdate = (object: ApiObject, old: ApiObject, errors: FieldErrors): void => {
+  const status = jsonAt(object, 'status')
+  const before = jsonAt(old, 'status')
+  if (before['qosClass'] !== undefined && status['qosClass'] !== before['qosClass'])
+    object['status'] = { ...status, qosClass: before['qosClass'] }
+  const nominated = textAt(status, 'nominatedNodeName')
+  if (nominated !== '' && nominated !== textAt(before, 'nominatedNodeName') && textAt(old, 'spec', 'nodeName') !== '')
+    errors.forbidden('status.nominatedNodeName', 'may not be set on pods that are already bound to a node')
+}
