@@ -267,7 +267,7 @@ export class Scheduler {
     return this.#ledger.sum
   }
 
-  /** Where the pods are, by looking into every container; `bound` and `deleted` are only those still remembered. For tests. */
+  /** Where the pods are that are still to be bound, by looking into every container: tests hold `conservation` against it. */
   recount(): Omit<Conservation, 'seen' | 'bound' | 'deleted'> {
     const { active, backoff, unschedulable, gated } = this.#queue.sizes
     return {
