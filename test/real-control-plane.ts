@@ -32,13 +32,13 @@ export interface ControlPlane {
   /** PEM of the authority that signed the server's certificate */
   readonly ca: string
   /** Kills kube-apiserver as a crash would; etcd keeps what it has. */
-  killApiServer(): Promise<void>
+  readonly killApiServer: () => Promise<void>
   /** Starts a killed kube-apiserver again on the same port and waits until it is ready. */
-  restartApiServer(): Promise<void>
+  readonly restartApiServer: () => Promise<void>
   /** Starts kube-scheduler later than the rest, as `options.scheduler` would have. */
-  startScheduler(scheduler?: NonNullable<ControlPlaneOptions['scheduler']>): Promise<void>
+  readonly startScheduler: (scheduler?: NonNullable<ControlPlaneOptions['scheduler']>) => Promise<void>
   /** Kills everything and removes its folder. Calling it twice does nothing. */
-  stop(): Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 type ServerName = 'etcd' | 'kube-apiserver' | 'kube-scheduler' | 'kube-controller-manager' | 'kwok'

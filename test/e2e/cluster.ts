@@ -227,8 +227,10 @@ export class Cluster {
     return message
   }
 
+  /** Of the pod that has this name now. */
   eventsOf(name: string): EventObject[] {
-    return [...this.events.objects.values()].filter(({ regarding }) => regarding?.name === name)
+    const uid = this.pod(name)?.metadata?.uid
+    return [...this.events.objects.values()].filter(({ regarding }) => regarding?.uid === uid)
   }
 
   event(name: string, reason: string): Promise<EventObject> {
