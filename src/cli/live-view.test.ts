@@ -16,7 +16,7 @@ const frame = (nodes: number): LiveFrame => ({
     ready: i !== 3,
   })),
   queue: { active: 1, backoff: 2, unschedulable: 3, gated: 4 },
-  pods: { created: 90, toCreate: 100, bound: 80, inFlight: 0 },
+  pods: { created: 90, refused: 0, toCreate: 100, bound: 80, inFlight: 0 },
   decisionsPerSecond: [0, 10, 20, 40],
   lastDecisions: ['default/web-1 -> node-7', 'default/web-0 -> node-2'],
 })

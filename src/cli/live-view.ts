@@ -24,6 +24,8 @@ export interface LiveFrame {
   }
   readonly pods: {
     readonly created: number
+    /** could not be created */
+    readonly refused: number
     readonly toCreate: number
     readonly bound: number
     readonly inFlight: number
@@ -66,6 +68,9 @@ const sparkline = (values: readonly number[]): string => {
   const largest = Math.max(1, ...values)
   return values.map((value) => (value === 0 ? ' ' : verticalBar(value / largest))).join('')
 }
+
+const created = (pods: LiveFrame['pods']): string =>
+  `${pods.created} of ${pods.toCreate} created${pods.refused > 0 ? `, ${pods.refused} refused` : ''}`
 
 const seconds = (ms: number): string => `${Math.floor(ms / 1000)} s`
 
@@ -127,7 +132,7 @@ export const drawFrame = (frame: LiveFrame, size: { columns: number; rows: numbe
     `${paint('bold', 'stowage')}  ${span}  policy ${paint('cyan', frame.policy)}  ${frame.apiUrl}`,
     cut(frame.kubectl, width),
     '',
-    `pods   ${pods.created} of ${pods.toCreate} created  ${paint('green', `${pods.bound} bound`)}  ${pods.inFlight} in flight  ${waiting > 0 ? paint('yellow', `${waiting} waiting`) : '0 waiting'}  ${queue.gated} gated`,
+    `pods   ${created(pods)}  ${paint('green', `${pods.bound} bound`)}  ${pods.inFlight} in flight  ${waiting > 0 ? paint('yellow', `${waiting} waiting`) : '0 waiting'}  ${queue.gated} gated`,
     `queue  active ${queue.active}  back-off ${queue.backoff}  unschedulable ${queue.unschedulable}`,
     `rate   ${String(rate).padStart(5)} decisions/s  ${paint('cyan', sparkline(frame.decisionsPerSecond.slice(-Math.max(10, width - 28))))}`,
     '',
@@ -146,7 +151,7 @@ export const drawFrame = (frame: LiveFrame, size: { columns: number; rows: numbe
 
 /** The same facts as one line, for logs and pipes. */
 export const plainLine = ({ elapsedMs, nodes, pods, queue, decisionsPerSecond }: LiveFrame): string =>
-  `${seconds(elapsedMs)}: ${nodes.length} nodes, ${pods.created} of ${pods.toCreate} pods created, ${pods.bound} bound, ${pods.inFlight} in flight, ` +
+  `${seconds(elapsedMs)}: ${nodes.length} nodes, pods ${created(pods)}, ${pods.bound} bound, ${pods.inFlight} in flight, ` +
   `${queue.active + queue.backoff + queue.unschedulable} waiting, ${queue.gated} gated, ${decisionsPerSecond.at(-1) ?? 0} decisions/s`
 
 /** Where the picture is drawn. */

@@ -13,7 +13,7 @@ const schedule = async (options: Record<string, unknown>): Promise<void> => {
   const { api, logging, metrics } = loaded.configuration
   const log = createLog({ ...logging, clock: systemClock })
   for (const warning of loaded.warnings) log.warn(warning)
-  const stop = untilSignalled()
+  const stop = untilSignalled(systemClock)
   const system = new SchedulingSystem({ loaded, env: process.env, clock: systemClock, log, version })
   try {
     const servers = await startServers({

@@ -1,3 +1,5 @@
+import type { Clock } from '../clock/clock.ts'
+
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /** Two signals within this time are one wish: a terminal and npm both pass on the same Ctrl-C. */
 const SAME_WISH_MS = 500
@@ -16,14 +18,14 @@ export interface StopRequest {
  * Listens for Ctrl-C and its kin. A second one, a while after the first, ends the process at once.
  * Keeps the process alive until `release`.
  */
-export const untilSignalled = (): StopRequest => {
+export const untilSignalled = (clock: Clock): StopRequest => {
   const abort = new AbortController()
   let firstAtMs = 0
   const onSignal = (name: NodeJS.Signals): void => {
     if (!abort.signal.aborted) {
-      firstAtMs = performance.now()
+      firstAtMs = clock.monotonicMs()
       abort.abort(new Error(`stopped by ${name}`))
-    } else if (performance.now() - firstAtMs > SAME_WISH_MS) process.exit(130)
+    } else if (clock.monotonicMs() - firstAtMs > SAME_WISH_MS) process.exit(130)
   }
   for (const name of SIGNALS) process.on(name, onSignal)
   // Signal listeners alone do not keep Node running.

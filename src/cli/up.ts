@@ -62,7 +62,10 @@ const duration = (text: string): number => {
 const applies = ({ key }: SettingRow): boolean => !key.startsWith('kubernetes.') && !key.startsWith('leader_election.')
 
 /** Settings of `up`: alone in its cluster, serving every pod that comes, keeping nothing unless asked to. */
-const settingsOf = ({ policy, kubeconfig: _, ...flags }: UpOptions): LoadedConfiguration => {
+const settingsOf = (options: UpOptions): LoadedConfiguration => {
+  const { policy } = options
+  // Here that flag says where to write; the setting of that name says what to read.
+  const flags = { ...options, kubeconfig: undefined }
   const asGiven = readSettings(flags, true)
   const unlessGiven = (key: string, flag: string, value: unknown): Record<string, unknown> =>
     asGiven.sources.get(key)?.kind === 'default' ? { [flag]: value } : {}
@@ -100,7 +103,13 @@ const frameOf = (run: EmbeddedRun, options: UpOptions, kubectl: string): LiveFra
       ready: node.ready,
     })),
     queue,
-    pods: { created: arrivals.created, toCreate: arrivals.total, bound: pods.bound, inFlight: pods.inFlight },
+    pods: {
+      created: arrivals.created,
+      refused: arrivals.failed,
+      toCreate: arrivals.total,
+      bound: pods.bound,
+      inFlight: pods.inFlight,
+    },
     decisionsPerSecond: system.decisionsPerSecond(),
     lastDecisions: run.lastDecisions.map(decisionLine),
   }
@@ -136,7 +145,7 @@ const up = async (options: UpOptions): Promise<void> => {
       '',
     random: seededRandom(scheduling.seed),
   })
-  const stop = untilSignalled()
+  const stop = untilSignalled(systemClock)
   const cleanUp: (() => unknown)[] = [() => stop.release()]
   try {
     const run = await EmbeddedRun.open({

@@ -156,12 +156,14 @@ export class EmbeddedRun {
       clock,
       concurrency: CREATIONS_IN_FLIGHT,
       signal: this.#loading.signal,
-      onProgress: (progress) => {
-        this.#arrivals = progress
-      },
-    }).then((progress) => {
-      this.#arrivals = progress
-    })
+      onProgress: (progress) => this.#progress(progress),
+    }).then((progress) => this.#progress(progress))
+  }
+
+  #progress(progress: ArrivalProgress): void {
+    if (progress.failed > 0 && this.#arrivals.failed === 0)
+      this.#options.log.warn('a pod could not be created', { why: [...progress.reasons.keys()].join('; ') })
+    this.#arrivals = progress
   }
 
   get arrivals(): ArrivalProgress {

@@ -1,4 +1,5 @@
 import type { Random } from '../clock/random.ts'
+import type { PodObject } from '../cluster/objects.ts'
 import { StowageError } from '../errors/catalogue.ts'
 import { nodeShapes } from '../simulation/node-shapes.ts'
 import { readOpenb } from '../simulation/openb.ts'
@@ -30,6 +31,12 @@ const ARRIVALS_MS = 30_000
 export const TRACE_MS = 60_000
 
 const podList = (name: string): string => (name.endsWith('.csv') ? name : `openb_pod_list_${name}.csv`)
+
+/** As kubectl: what names no namespace goes to `default`. */
+const inNamespace = (pod: PodObject): PodObject => ({
+  ...pod,
+  metadata: { ...pod.metadata, namespace: pod.metadata?.namespace ?? 'default' },
+})
 
 /** @throws StowageError CONFIG_CONFLICT, CONFIG_INVALID_VALUE, FILE_UNREADABLE, TRACE_MALFORMED, WORKLOAD_MALFORMED */
 export const buildScenario = async (choice: ScenarioChoice): Promise<Scenario> => {
@@ -68,7 +75,7 @@ export const buildScenario = async (choice: ScenarioChoice): Promise<Scenario> =
   const speed = choice.speed ?? 1
   if (workload !== undefined) {
     const { objects, pods } = await readWorkloadFile(workload)
-    return { nodes, objects, arrivals: pods.map((pod) => ({ atMs: 0, pod })), speed }
+    return { nodes, objects, arrivals: pods.map((pod) => ({ atMs: 0, pod: inNamespace(pod) })), speed }
   }
   const arrivals = syntheticWorkload({
     pods: choice.pods ?? PODS,

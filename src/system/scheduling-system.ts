@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
+import type { ObjectFeed } from '../cluster/feed.ts'
 import type { KubeObject, NodeObject, PodObject } from '../cluster/objects.ts'
 import { podKey } from '../cluster/pod.ts'
 import { CPU, MEMORY } from '../cluster/resources.ts'
@@ -105,7 +106,10 @@ export class SchedulingSystem {
   readonly #configuration: Configuration
   readonly #startedMs: number
   readonly #reporter: ApiReporter
-  readonly #watches: { readonly kind: string; readonly watch: ListWatch<KubeObject> }[] = []
+  readonly #watches: {
+    readonly kind: string
+    readonly watch: { readonly synced: boolean; readonly silentMs: number }
+  }[] = []
   readonly #decisionRate: RateMeter
   readonly #reading = new AbortController()
   readonly #candidacy = new AbortController()
@@ -421,18 +425,14 @@ export class SchedulingSystem {
     }
   }
 
-  #read<T extends KubeObject>(
-    kind: ResourceKind,
-    feed: Scheduler['nodes'] | Scheduler['pods'],
-    fieldSelector?: string,
-  ): void {
+  #read<T extends KubeObject>(kind: ResourceKind, feed: ObjectFeed<T>, fieldSelector?: string): void {
     const { clock, log } = this.#options
     const watch = new ListWatch<T>({
       connection: this.connection,
       clock,
       random: seededRandom(this.#configuration.scheduling.seed + this.#watches.length),
       path: collectionPath(kind),
-      feed: feed as never,
+      feed,
       ...(fieldSelector === undefined ? {} : { fieldSelector }),
       observer: {
         listed: (path, objects, durationMs, relist) => {
@@ -446,7 +446,7 @@ export class SchedulingSystem {
         },
       },
     })
-    this.#watches.push({ kind: kind.plural, watch: watch as unknown as ListWatch<KubeObject> })
+    this.#watches.push({ kind: kind.plural, watch })
     this.#running.push(watch.run(this.#reading.signal))
   }
 
