@@ -371,7 +371,7 @@ class ApiConnection implements Connection {
       })
       if (this.#closed) {
         transport.destroy()
-        throw new Error('this connection has been closed')
+        throw this.#unreachable('this connection has been closed')
       }
       this.#alive.add(transport)
       return transport

@@ -1,7 +1,7 @@
 import { type Clock, sleep } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Connection } from './connection.ts'
 import { createObject, getObject, LEASES, replaceObject } from './objects.ts'
 import { microTime } from './reporter.ts'
@@ -50,7 +50,7 @@ const JITTER_FACTOR = 1.2
  * Candidates for one Lease; one of them leads. client-go's algorithm (k8s.io/client-go/tools/leaderelection): a lease
  * counts as held for its duration from when this process saw it change, so clocks that differ do no harm.
  * Resolves when the signal has been aborted and the lease, if it was held, has been given back or tried to.
- * @throws RangeError if the durations do not leave room for one another
+ * @throws StowageError CONFIG_INVALID_VALUE if the durations do not leave room for one another
  */
 export const runLeaderElection = async (options: LeaderElectionOptions): Promise<void> => {
   const { clock, random, signal, onElected, onLost, onHeld, onTrouble } = options
@@ -58,7 +58,10 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
   const renewDeadlineMs = options.renewDeadlineMs ?? 10_000
   const leaseDurationMs = options.leaseDurationMs ?? 15_000
   if (leaseDurationMs <= renewDeadlineMs || renewDeadlineMs <= retryPeriodMs * JITTER_FACTOR) {
-    throw new RangeError('lease duration > renew deadline > 1.2 x retry period must hold')
+    throw new StowageError('CONFIG_INVALID_VALUE', {
+      found: `lease duration ${leaseDurationMs} ms, renew deadline ${renewDeadlineMs} ms, retry period ${retryPeriodMs} ms`,
+      expected: 'lease duration > renew deadline > 1.2 x retry period',
+    })
   }
   const candidate = new Candidate(options, leaseDurationMs)
   while (!signal.aborted) {
