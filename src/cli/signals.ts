@@ -28,8 +28,9 @@ export const untilSignalled = (clock: Clock): StopRequest => {
     } else if (clock.monotonicMs() - firstAtMs > SAME_WISH_MS) process.exit(130)
   }
   for (const name of SIGNALS) process.on(name, onSignal)
-  // Signal listeners alone do not keep Node running.
-  const alive = setInterval(() => {}, 2 ** 30)
+  // Signal listeners and the clock's timers alone do not keep Node running; an open port does.
+  const { port1: alive } = new MessageChannel()
+  alive.ref()
   const requested = new Promise<void>((resolve) => {
     abort.signal.addEventListener('abort', () => resolve(), { once: true })
   })
@@ -37,7 +38,7 @@ export const untilSignalled = (clock: Clock): StopRequest => {
     signal: abort.signal,
     requested,
     release: () => {
-      clearInterval(alive)
+      alive.close()
       for (const name of SIGNALS) process.off(name, onSignal)
     },
   }
