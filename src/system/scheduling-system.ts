@@ -21,7 +21,6 @@ import {
   openDecisionStore,
   type PodReference,
 } from '../decisions/store.ts'
-import { StowageError } from '../errors/catalogue.ts'
 import { ApiBinder } from '../kubernetes/binder.ts'
 import { type Connection, openConnection } from '../kubernetes/connection.ts'
 import { runLeaderElection } from '../kubernetes/leader-election.ts'
@@ -29,7 +28,6 @@ import { ListWatch, UNFINISHED_PODS } from '../kubernetes/list-watch.ts'
 import { collectionPath, NODES, PODS, type ResourceKind, serverVersion } from '../kubernetes/objects.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
-import type { Policy } from '../policies/policy.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
@@ -60,20 +58,11 @@ const STALE_MS = 180_000
 /** How many seconds the rate of decisions is averaged over. */
 const RATE_SECONDS = 5
 
-/** Where no fallback is wanted: the pod is tried again after its back-off. */
-const noFallback: Policy = {
-  name: 'none',
-  version: '1',
-  rank: () => {
-    throw new StowageError('POLICY_FAILED', { found: 'the policy gave no ranking and fallback.enabled is false' })
-  },
-}
-
 const profilesOf = ({ profiles, scheduling }: Configuration): Profile[] =>
   profiles.map(({ schedulerName, policy, fallback }) => ({
     schedulerName,
     policy: createPolicy(policy),
-    fallback: fallback === undefined ? noFallback : createPolicy(fallback),
+    fallback: fallback === undefined ? undefined : createPolicy(fallback),
     deadlineMs: scheduling.policyTimeoutMs,
   }))
 
