@@ -1,7 +1,7 @@
 import type { Node, NodeClass, NodeIndex } from '../cluster/node.ts'
 import type { PodShape } from '../cluster/pod.ts'
 import type { ClusterView } from '../cluster/view.ts'
-import { ALLOWED, type Check, count, type Refusal, type Tally, type Verdict } from './constraint.ts'
+import { ALLOWED, type Check, count, type Refusal, siftByVerdict, type Tally, type Verdict } from './constraint.ts'
 
 /** What a class says for all of its nodes; `depends`: each node must be asked by itself. */
 export type ClassVerdict = 'allows' | 'refuses' | 'depends'
@@ -22,11 +22,20 @@ export interface ClassRule {
 interface Remembered {
   readonly cluster: ClusterView
   readonly epoch: number
-  /** by class number; the first `known` are filled */
+  /** by class number, the first `known` are filled; empty while every class allows: there may be thousands of shapes and classes */
   table: Uint8Array
   known: number
-  /** classes that do not simply allow */
-  notAllowing: number
+  /** whether any class does not simply allow */
+  notAllowing: boolean
+  someDepend: boolean
+}
+
+const noTable = new Uint8Array(0)
+
+const grown = (table: Uint8Array, length: number): Uint8Array => {
+  const larger = new Uint8Array(length)
+  larger.set(table)
+  return larger
 }
 
 /**
@@ -40,7 +49,8 @@ export class ClassCheck implements Check {
   readonly #remembered = new WeakMap<PodShape, Remembered>()
   #shape: PodShape | undefined
   #cluster: ClusterView | undefined
-  #table: Uint8Array = new Uint8Array(0)
+  #table: Uint8Array = noTable
+  #someDepend = false
   #classOf: Int32Array = new Int32Array(0)
 
   constructor(rule: ClassRule) {
@@ -53,31 +63,38 @@ export class ClassCheck implements Check {
   for(shape: PodShape, cluster: ClusterView): Check | undefined {
     let remembered = this.#remembered.get(shape)
     if (remembered?.cluster !== cluster || remembered.epoch !== cluster.classEpoch) {
-      remembered = { cluster, epoch: cluster.classEpoch, table: new Uint8Array(8), known: 0, notAllowing: 0 }
+      remembered = {
+        cluster,
+        epoch: cluster.classEpoch,
+        table: new Uint8Array(8),
+        known: 0,
+        notAllowing: 0,
+        someDepend: false,
+      }
       this.#remembered.set(shape, remembered)
     }
     if (remembered.known < cluster.classes.length) this.#learn(remembered, shape, cluster)
-    if (remembered.notAllowing === 0) return undefined
+    if (!remembered.notAllowing) return undefined
     this.#shape = shape
     this.#cluster = cluster
     this.#table = remembered.table
+    this.#someDepend = remembered.someDepend
     this.#classOf = cluster.classOf
     return this
   }
 
   #learn(remembered: Remembered, shape: PodShape, { classes }: ClusterView): void {
-    if (classes.length > remembered.table.length) {
-      const grown = new Uint8Array(classes.length * 2)
-      grown.set(remembered.table)
-      remembered.table = grown
-    }
     for (; remembered.known < classes.length; remembered.known++) {
       const nodeClass = classes[remembered.known]
       const verdict = nodeClass === undefined ? 'allows' : this.#rule.ofClass(shape, nodeClass)
       if (verdict === 'allows') continue
+      if (remembered.table.length < classes.length) remembered.table = grown(remembered.table, classes.length)
       remembered.table[remembered.known] = verdict === 'depends' ? DEPENDS : REFUSED
-      remembered.notAllowing++
+      remembered.notAllowing = true
+      if (verdict === 'depends') remembered.someDepend = true
     }
+    if (remembered.notAllowing && remembered.table.length < classes.length)
+      remembered.table = grown(remembered.table, classes.length)
   }
 
   verdict(node: NodeIndex): Verdict {
@@ -92,17 +109,17 @@ export class ClassCheck implements Check {
   }
 
   sift(nodes: Int32Array, nodeCount: number, tally: Tally): number {
+    if (this.#someDepend) return siftByVerdict(this, nodes, nodeCount, tally)
     const table = this.#table
     const classOf = this.#classOf
     let kept = 0
+    // No call in this loop: the engine would have to look up the table anew in each turn.
     for (let i = 0; i < nodeCount; i++) {
       // i < nodeCount <= nodes.length; see `verdict`
       const node = nodes[i]!
-      let verdict = table[classOf[node]!]!
-      if (verdict === DEPENDS) verdict = this.#ask(node)
-      if (verdict === ALLOWED) nodes[kept++] = node
-      else count(tally, verdict)
+      if (table[classOf[node]!] === ALLOWED) nodes[kept++] = node
     }
+    if (kept < nodeCount) count(tally, REFUSED, nodeCount - kept)
     return kept
   }
 }

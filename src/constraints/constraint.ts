@@ -63,14 +63,14 @@ export interface Constraint {
   couldHelp(pod: Pod, event: ClusterEvent, cluster: ClusterView): boolean
 }
 
-/** Room in a tally for `verdict`, one more node. */
-export const count = (tally: Tally, verdict: Verdict): void => {
+/** Counts nodes into a tally, which grows where it has no room for `verdict` yet. */
+export const count = (tally: Tally, verdict: Verdict, nodes = 1): void => {
   if (verdict >= tally.counts.length) {
     const grown = new Int32Array(Math.max(verdict + 1, tally.counts.length * 2))
     grown.set(tally.counts)
     tally.counts = grown
   }
-  tally.counts[verdict] = (tally.counts[verdict] ?? 0) + 1
+  tally.counts[verdict] = (tally.counts[verdict] ?? 0) + nodes
 }
 
 /** `sift` for checks that need no loop of their own. */

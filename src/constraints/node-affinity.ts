@@ -19,9 +19,15 @@ export const REASON_LEFT_OUT = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 /** The whole message where a pod's terms name nodes that exclude each other; kube-scheduler ends it so. */
 export const CONFLICTING_NAMES = 'pod affinity terms conflict. not found'
 
-const ofNode = ({ nodeSelector, requiredTerms }: PodShape, { labels, name }: Node): boolean =>
-  nodeSelectorMatches(nodeSelector, labels) &&
-  (requiredTerms === undefined || requiredTerms.some((term) => nodeTermMatches(term, labels, name)))
+const ofNode = ({ nodeSelector, requiredTerms }: PodShape, { labels, name }: Node): boolean => {
+  // First what rules out nearly every node.
+  const hostname = nodeSelector[HOSTNAME_LABEL]
+  if (hostname !== undefined && labels[HOSTNAME_LABEL] !== hostname) return false
+  return (
+    nodeSelectorMatches(nodeSelector, labels) &&
+    (requiredTerms === undefined || requiredTerms.some((term) => nodeTermMatches(term, labels, name)))
+  )
+}
 
 const ofClass = ({ nodeSelector, requiredTerms }: PodShape, { labels }: NodeClass): ClassVerdict => {
   let depends = false

@@ -75,6 +75,8 @@ class NodeResourcesFitCheck implements Check {
   #memoryAllocatable: Float64Array = this.#zeros
   #memoryRequested: Float64Array = this.#zeros
   #memoryBytes = NOT_ASKED
+  /** the nodes that the last sifting refused, in some order */
+  #refused = new Int32Array(0)
   readonly #otherAllocatable: Float64Array[] = []
   readonly #otherRequested: Float64Array[] = []
   readonly #otherAmounts: number[] = []
@@ -150,29 +152,41 @@ class NodeResourcesFitCheck implements Check {
     const memoryAllocatable = this.#memoryAllocatable
     const memoryRequested = this.#memoryRequested
     const memoryBytes = this.#memoryBytes
-    const asksForOthers = this.#otherAmounts.length > 0
+    if (this.#refused.length < nodeCount) this.#refused = new Int32Array(nodeCount)
+    const refused = this.#refused
     let kept = 0
+    let refusals = 0
+    // No call in this loop: the engine would have to look up every column anew in each turn.
     for (let i = 0; i < nodeCount; i++) {
       // i < nodeCount <= nodes.length, and nodes in use lie within each column
       const node = nodes[i]!
       if (
         podCount[node]! < maxPods[node]! &&
         cpuMilli <= cpuAllocatable[node]! - cpuRequested[node]! &&
-        memoryBytes <= memoryAllocatable[node]! - memoryRequested[node]! &&
-        (!asksForOthers || this.#othersFit(node))
-      )
-        nodes[kept++] = node
-      else count(tally, this.verdict(node))
+        memoryBytes <= memoryAllocatable[node]! - memoryRequested[node]!
+      ) {
+        // Nodes stay where they are until the first is refused.
+        if (refusals > 0) nodes[kept] = node
+        kept++
+      } else refused[refusals++] = node
     }
+    for (let r = 0; r < this.#otherAmounts.length; r++) {
+      // r < length of all three
+      const amount = this.#otherAmounts[r]!
+      const allocatable = this.#otherAllocatable[r]!
+      const requested = this.#otherRequested[r]!
+      const left = kept
+      kept = 0
+      for (let i = 0; i < left; i++) {
+        // as above
+        const node = nodes[i]!
+        if (amount <= allocatable[node]! - requested[node]!) nodes[kept++] = node
+        else refused[refusals++] = node
+      }
+    }
+    // i < refusals <= length
+    for (let i = 0; i < refusals; i++) count(tally, this.verdict(refused[i]!))
     return kept
-  }
-
-  #othersFit(node: NodeIndex): boolean {
-    for (let i = 0; i < this.#otherAmounts.length; i++) {
-      // i < length of all three
-      if (this.#otherAmounts[i]! > this.#otherAllocatable[i]![node]! - this.#otherRequested[i]![node]!) return false
-    }
-    return true
   }
 }
 

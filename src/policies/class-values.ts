@@ -4,8 +4,8 @@ import type { ClusterView } from '../cluster/view.ts'
 
 /** One number for each node class, for pods of one shape. */
 export interface ValuesByClass {
+  /** by class number; empty if `allZero`: there may be thousands of shapes and classes */
   readonly values: Float64Array
-  /** whether every class has 0 */
   readonly allZero: boolean
 }
 
@@ -29,7 +29,7 @@ export class ClassValues {
   for(shape: PodShape, cluster: ClusterView): ValuesByClass {
     let remembered = this.#remembered.get(shape)
     if (remembered?.cluster !== cluster || remembered.epoch !== cluster.classEpoch) {
-      remembered = { cluster, epoch: cluster.classEpoch, values: new Float64Array(8), known: 0, allZero: true }
+      remembered = { cluster, epoch: cluster.classEpoch, values: noValues, known: 0, allZero: true }
       this.#remembered.set(shape, remembered)
     }
     if (remembered.known < cluster.classes.length) this.#learn(remembered, shape, cluster)
@@ -37,16 +37,23 @@ export class ClassValues {
   }
 
   #learn(remembered: Remembered, shape: PodShape, { classes }: ClusterView): void {
-    if (classes.length > remembered.values.length) {
-      const grown = new Float64Array(classes.length * 2)
-      grown.set(remembered.values)
-      remembered.values = grown
-    }
     for (; remembered.known < classes.length; remembered.known++) {
       const nodeClass = classes[remembered.known]
       const value = nodeClass === undefined ? 0 : this.#ofClass(shape, nodeClass)
+      if (value === 0) continue
+      if (remembered.values.length < classes.length) remembered.values = grown(remembered.values, classes.length)
       remembered.values[remembered.known] = value
-      if (value !== 0) remembered.allZero = false
+      remembered.allZero = false
     }
+    if (!remembered.allZero && remembered.values.length < classes.length)
+      remembered.values = grown(remembered.values, classes.length)
   }
+}
+
+const noValues = new Float64Array(0)
+
+const grown = (values: Float64Array, length: number): Float64Array => {
+  const larger = new Float64Array(length)
+  larger.set(values)
+  return larger
 }
