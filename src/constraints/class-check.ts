@@ -66,9 +66,9 @@ export class ClassCheck implements Check {
       remembered = {
         cluster,
         epoch: cluster.classEpoch,
-        table: new Uint8Array(8),
+        table: noTable,
         known: 0,
-        notAllowing: 0,
+        notAllowing: false,
         someDepend: false,
       }
       this.#remembered.set(shape, remembered)
