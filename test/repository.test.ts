@@ -30,7 +30,7 @@ describe('the repository', () => {
   })
 
   test('no tracked file sends npm to a registry of its own, and the lockfile leaves the choice to the user', () => {
-    const hosts = /registry\.[a-z0-9-]+\.[a-z]+|^registry\s*=|[:]_authToken/m
+    const hosts = /\bregistry\.[a-z0-9-]+\.(?:com|dev|io|net|org)\b|^registry\s*=|[:]_authToken/m
     assert.deepEqual(
       tracked().filter((path) => hosts.test(read(path))),
       [],
