@@ -23,8 +23,11 @@ export interface ApiReporterOptions {
 }
 
 const MAX_QUEUED = 100_000
-/** Requests at a time while binds are under way, and while none is. */
-const IN_FLIGHT = { besideBinds: 4, alone: 32 }
+/**
+ * Requests at a time while binds are under way, and while none is. A queue that grows all the same gets one more for each
+ * thousand reports, so that a flood of binds that does not end cannot fill it.
+ */
+const IN_FLIGHT = { besideBinds: 4, alone: 32, perThousandQueued: 1 }
 const RETRY = { firstMs: 200, maxMs: 10_000 }
 const TIMEOUT_MS = 15_000
 /** The API server takes no longer note (validation of events.k8s.io/v1). */
@@ -210,7 +213,8 @@ export class ApiReporter implements Reporter {
   }
 
   #pump(): void {
-    const limit = this.#options.bindsInFlight() > 0 ? IN_FLIGHT.besideBinds : IN_FLIGHT.alone
+    const beside = IN_FLIGHT.besideBinds + Math.floor(this.queued / 1_000) * IN_FLIGHT.perThousandQueued
+    const limit = this.#options.bindsInFlight() > 0 ? Math.min(beside, IN_FLIGHT.alone) : IN_FLIGHT.alone
     while (this.#running < limit) {
       const work = this.#take()
       if (work === undefined) return
