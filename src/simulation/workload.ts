@@ -24,7 +24,7 @@ export const workloadPriorityClasses: readonly PriorityClass[] = [
   priorityClass('stowage-low', -10, 'Batch jobs of the synthetic workload'),
 ]
 
-/** The gate of pods that are created gated. Nobody opens it: remove it with kubectl to let them in. */
+/** The gate of pods that are created gated, as a quota system would set it. Whoever creates them opens it after a while. */
 export const WORKLOAD_GATE = 'stowage.dev/held'
 
 export interface WorkloadOptions {

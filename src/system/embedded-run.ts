@@ -3,11 +3,12 @@ import { seededRandom } from '../clock/random.ts'
 import type { KubeObject, PodObject } from '../cluster/objects.ts'
 import type { LoadedConfiguration } from '../configuration/load.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
-import { createObject, NAMESPACES, PODS, type ResourceKind } from '../kubernetes/objects.ts'
+import { createObject, NAMESPACES, patchObject, PODS, type ResourceKind } from '../kubernetes/objects.ts'
 import { ApiRefusal } from '../kubernetes/connection.ts'
 import { type Arrival, type ArrivalProgress, runArrivals } from '../simulation/arrivals.ts'
 import { allocations } from '../simulation/cluster-report.ts'
 import type { NodeShape } from '../simulation/node-shapes.ts'
+import { WORKLOAD_GATE } from '../simulation/workload.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type EmbeddedCluster, startEmbeddedCluster } from './embedded-cluster.ts'
 import { percentiles, type RunReport } from './run-report.ts'
@@ -45,6 +46,8 @@ const KINDS: Readonly<Record<string, ResourceKind>> = { Namespace: NAMESPACES, P
 
 /** Pods that are created at one time, at most. */
 const CREATIONS_IN_FLIGHT = 32
+/** How long the gated pods of the synthetic workload are held. */
+const GATE_OPENS_MS = 3_000
 const LAST_DECISIONS = 16
 const REASONS_AT_MOST = 10
 const SAMPLES_AT_MOST = 1_000_000
@@ -152,12 +155,31 @@ export class EmbeddedRun {
     this.#sample()
     this.#loaded = runArrivals({
       arrivals: scenario.arrivals,
-      create: (pod: PodObject) => createObject(connection, PODS, pod, this.#loading.signal),
+      create: async (pod) => {
+        await createObject(connection, PODS, pod, this.#loading.signal)
+        if (pod.spec?.schedulingGates?.some(({ name }) => name === WORKLOAD_GATE)) this.#openLater(pod)
+      },
       clock,
       concurrency: CREATIONS_IN_FLIGHT,
       signal: this.#loading.signal,
       onProgress: (progress) => this.#progress(progress),
     }).then((progress) => this.#progress(progress))
+  }
+
+  /** What held the pod back lets it go, as a quota system would. */
+  #openLater(pod: PodObject): void {
+    const { clock, log } = this.#options
+    const { namespace = '', name = '' } = pod.metadata ?? {}
+    clock.after(GATE_OPENS_MS, () => {
+      if (this.#loading.signal.aborted) return
+      const opened = { spec: { schedulingGates: null } }
+      patchObject(this.system.connection, PODS, namespace, name, opened, undefined, this.#loading.signal).catch(
+        (error: unknown) => {
+          if (!this.#loading.signal.aborted)
+            log.warn('a gate could not be opened', { pod: `${namespace}/${name}`, error })
+        },
+      )
+    })
   }
 
   #progress(progress: ArrivalProgress): void {
