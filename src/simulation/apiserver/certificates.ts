@@ -1,4 +1,5 @@
 import { generate } from 'selfsigned'
+import { systemClock } from '../../clock/clock.ts'
 
 export interface Certificates {
   /** the authority that clients trust */
@@ -9,10 +10,13 @@ export interface Certificates {
 
 const isAddress = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':')
 
-/** An authority of our own and a server certificate for this machine's loopback names, good for ten years. */
+/**
+ * An authority of our own and a server certificate for this machine's loopback names, good for ten years. By the machine's
+ * time, not the simulation's: that is what clients check it against.
+ */
 export const makeCertificates = async (host: string): Promise<Certificates> => {
-  const notBeforeDate = new Date(Date.now() - 3_600_000)
-  const notAfterDate = new Date(Date.now() + 10 * 365 * 86_400_000)
+  const notBeforeDate = new Date(systemClock.nowMs() - 3_600_000)
+  const notAfterDate = new Date(systemClock.nowMs() + 10 * 365 * 86_400_000)
   const common = { keyType: 'ec', curve: 'P-256', algorithm: 'sha256', notBeforeDate, notAfterDate } as const
   const ca = await generate([{ name: 'commonName', value: 'stowage-simulation-ca' }], {
     ...common,

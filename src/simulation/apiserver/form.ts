@@ -58,14 +58,10 @@ export class Writer {
 
   /** Of an object that is not (or not yet) stored. */
   object(stored: ApiObject): string {
-    switch (this.#form) {
-      case 'object':
-        return JSON.stringify(this.#wire(stored))
-      case 'metadata':
-        return JSON.stringify(partial(stored))
-      case 'table':
-        return JSON.stringify(this.#table([stored], { resourceVersion: stored.metadata.resourceVersion }))
-    }
+    if (this.#form === 'metadata') return JSON.stringify(partial(stored))
+    if (this.#form === 'table')
+      return JSON.stringify(this.#table([stored], { resourceVersion: stored.metadata.resourceVersion }))
+    return JSON.stringify(this.#wire(stored))
   }
 
   /** One event of a watch, with its line end. Only the first table of a watch names its columns. */

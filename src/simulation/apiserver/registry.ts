@@ -489,7 +489,7 @@ export class Registry {
     this.#sweep = undefined
     const beforeMs = this.#clock.nowMs() - eventLifetimeMs
     // Each write of an event gives it another hour: its series says when it was seen last.
-    for (const entry of [...collection.entries.values()]) {
+    for (const entry of collection.entries.values()) {
       const seen =
         textAt(entry.object, 'series', 'lastObservedTime') ||
         textAt(entry.object, 'lastTimestamp') ||
@@ -535,7 +535,7 @@ const orderMetadata = (metadata: ApiObject['metadata']): ApiObject['metadata'] =
     const empty = typeof value === 'object' && value !== null && Object.keys(value).length === 0
     if (value !== undefined && !empty) ordered[field] = value
   }
-  return ordered as ApiObject['metadata']
+  return ordered
 }
 
 /** Seconds that a pod may take to end: none if nobody runs it (core pod strategy, CheckGracefulDelete). */

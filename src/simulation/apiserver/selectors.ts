@@ -44,7 +44,9 @@ export const fieldSelector = (text: string, supported: readonly string[]): Match
       const found = at(object, ...path)
       // Fields that are left out when they have their type's zero are selected as that zero.
       const zero = path.at(-1) === 'unschedulable' || path.at(-1) === 'hostNetwork' ? 'false' : ''
-      return ((typeof found === 'object' || found === undefined ? zero : String(found)) === value) === equals
+      const shown =
+        typeof found === 'string' ? found : typeof found === 'number' || typeof found === 'boolean' ? `${found}` : zero
+      return (shown === value) === equals
     })
 }
 

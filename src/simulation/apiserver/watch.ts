@@ -175,7 +175,7 @@ export class Watches implements WatchControl {
   }
 
   cut(): void {
-    for (const watch of [...this.#open]) watch.end()
+    for (const watch of this.#open) watch.end()
     this.#bookmarkTimer?.cancel()
     this.#bookmarkTimer = undefined
   }

@@ -7,7 +7,7 @@ export type NameRule = 'subdomain' | 'label' | 'any'
 const pathSegmentComplaints = (name: string): string[] =>
   name === '.' || name === '..'
     ? [`may not be '${name}'`]
-    : [...'/%'].filter((c) => name.includes(c)).map((c) => `may not contain '${c}'`)
+    : ['/', '%'].filter((c) => name.includes(c)).map((c) => `may not contain '${c}'`)
 
 const complaintsAbout = (rule: NameRule, name: string): string[] =>
   rule === 'subdomain'

@@ -130,18 +130,18 @@ const checkResources = (resources: unknown, field: string, errors: FieldErrors):
   for (const [name, limit] of Object.entries(limits)) check('limits', name, limit)
   for (const [name, requested] of Object.entries(requests)) {
     check('requests', name, requested)
-    const limit = limits[name]
+    const limit = textAt(limits, name)
     // Devices and huge pages can not be shared: who asks for them must limit himself to them.
     const exclusive = name.includes('/') || name.startsWith('hugepages-')
-    if (limit === undefined) {
+    if (limit === '') {
       if (exclusive) errors.required(`${field}.limits`, 'Limit must be set for non overcommitable resources')
       continue
     }
     const order = compareQuantities(requested, limit)
     if (exclusive && order !== 0)
-      errors.invalid(`${field}.requests`, requested, `must be equal to ${name} limit of ${String(limit)}`)
+      errors.invalid(`${field}.requests`, requested, `must be equal to ${name} limit of ${limit}`)
     else if (order > 0)
-      errors.invalid(`${field}.requests`, requested, `must be less than or equal to ${name} limit of ${String(limit)}`)
+      errors.invalid(`${field}.requests`, requested, `must be less than or equal to ${name} limit of ${limit}`)
   }
 }
 
