@@ -63,10 +63,15 @@ const horizontalBar = (share: number, width: number): string => {
 const verticalBar = (share: number): string =>
   share <= 0 ? '·' : (EIGHTHS[Math.min(7, Math.floor(clamp(share) * 8))] ?? '█')
 
-/** A series as a row of vertical bars, scaled to its largest value. */
+/** A series from its first value above zero, as a row of vertical bars scaled to its largest. */
 const sparkline = (values: readonly number[]): string => {
   const largest = Math.max(1, ...values)
-  return values.map((value) => (value === 0 ? ' ' : verticalBar(value / largest))).join('')
+  const first = values.findIndex((value) => value > 0)
+  if (first < 0) return ''
+  return values
+    .slice(first)
+    .map((value) => (value === 0 ? ' ' : verticalBar(value / largest)))
+    .join('')
 }
 
 const created = (pods: LiveFrame['pods']): string =>
@@ -79,15 +84,17 @@ const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
 
 const nodeRows = (nodes: readonly NodeBar[], width: number, rows: number, paint: Paint): string[] => {
-  if (nodes.length <= rows) {
+  if (nodes.length < rows) {
     const nameWidth = Math.min(24, Math.max(4, ...nodes.map(({ name }) => name.length)))
     const barWidth = Math.max(6, Math.floor((width - nameWidth - 26) / 2))
-    return nodes.map(({ name, cpu, memory, pods, ready }) => {
+    const heading = `${' '.repeat(nameWidth)} ${'cpu requested'.padEnd(barWidth + 6)} memory requested`
+    const bars = nodes.map(({ name, cpu, memory, pods, ready }) => {
       const bar = (share: number) =>
         `${paint(heat(share), horizontalBar(share, barWidth))}▏${String(Math.round(share * 100)).padStart(3)} %`
       const label = cut(name, nameWidth).padEnd(nameWidth)
       return `${ready ? label : paint('red', label)} ${bar(cpu)} ${bar(memory)} ${String(pods).padStart(4)} pods`
     })
+    return [paint('dim', heading), ...bars]
   }
   // More nodes than rows: a character each, as many lines as it takes; where even that is too much, neighbours share one.
   const cells = width * Math.max(1, rows)

@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { sleep, systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
@@ -115,6 +116,12 @@ const frameOf = (run: EmbeddedRun, options: UpOptions, kubectl: string): LiveFra
   }
 }
 
+/** As one would type it here. */
+const shortPath = (path: string): string => {
+  const fromHere = relative(process.cwd(), path)
+  return fromHere.startsWith('..') ? path : fromHere
+}
+
 const up = async (options: UpOptions): Promise<void> => {
   const loaded = settingsOf(options)
   const { api, logging, metrics, profiles, scheduling } = loaded.configuration
@@ -172,7 +179,7 @@ const up = async (options: UpOptions): Promise<void> => {
     cleanUp.push(
       announceInstance({ pid: process.pid, apiUrl: servers.apiUrl, startedAtMs: systemClock.nowMs() }, process.env),
     )
-    const kubectl = `kubectl --kubeconfig ${run.cluster.kubeconfigPath} get pods -A -o wide`
+    const kubectl = `kubectl --kubeconfig ${shortPath(run.cluster.kubeconfigPath)} get pods -A -o wide`
     if (!view.isLive) {
       process.stderr.write(
         `a cluster of ${scenario.nodes.length} nodes serves ${run.cluster.server.url}; look at it with\n  ${kubectl}\n`,
