@@ -15,14 +15,19 @@ describeClientContract('the embedded API server', async () => {
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   }
-  return { kubeconfig, stop }
+  return { kubeconfig, stop, kill: () => server.stop(), restart: () => server.restart() }
 })
 
 describeClientContract(
   'a real kube-apiserver',
   async () => {
     const plane = await realControlPlane.start()
-    return { kubeconfig: plane.kubeconfigPath, stop: plane.stop }
+    return {
+      kubeconfig: plane.kubeconfigPath,
+      stop: plane.stop,
+      kill: plane.killApiServer,
+      restart: plane.restartApiServer,
+    }
   },
   realControlPlane.skip,
 )

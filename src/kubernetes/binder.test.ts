@@ -4,7 +4,7 @@ import { type Timer, VirtualClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import { BindFailure } from '../scheduling/ports.ts'
 import { ApiBinder } from './binder.ts'
-import { withServer } from './plain-connection.fixture.ts'
+import { withServer } from './scripted-connection.fixture.ts'
 import { slimPod } from './pods.fixture.ts'
 import type { ScriptedServer } from './scripted-server.fixture.ts'
 

@@ -17,12 +17,12 @@ import {
   withFolder,
   writeKubeconfig,
 } from './scripted-server.fixture.ts'
-import { withServer } from './plain-connection.fixture.ts'
+import { certificates as sharedCertificates, withServer } from './scripted-connection.fixture.ts'
 
 const limits = { timeout: 10_000 }
 let certificates: Certificates
 before(async () => {
-  certificates = await makeCertificates()
+  certificates = await sharedCertificates()
 })
 
 interface Secure {

@@ -31,6 +31,10 @@ import { withFolder } from './scripted-server.fixture.ts'
 /** An API server that the contract may fill and empty. */
 export interface ContractServer {
   readonly kubeconfig: string
+  /** as a crash would: connections break, what was written stays */
+  kill(): Promise<void>
+  /** on the same address */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -299,6 +303,37 @@ export const describeClientContract = (
       await second.elected
       await second.stop()
       assert.deepEqual(elected, ['first', 'second'])
+    })
+
+    void test('a server that is killed and comes back: nothing is missed, and what was reported meanwhile arrives', async () => {
+      const mirror = new Mirror(connection)
+      await mirror.synced()
+      const pod = slim(await create('before-the-crash'))
+      await mirror.until(() => mirror.objects.has(`${namespace}/before-the-crash`))
+      const reporter = new ApiReporter({
+        connection,
+        clock: systemClock,
+        random: seededRandom(1),
+        hostname: 'contract',
+        bindsInFlight: () => 0,
+        onGivenUp: (_pod, what, why) => assert.fail(`${what}: ${why}`),
+      })
+      await running.kill()
+      reporter.failed(pod, 'Unschedulable', 'reported while the server was away')
+      await assert.rejects(serverVersion(connection), /API_UNREACHABLE/)
+      await running.restart()
+      await deleteObject(connection, PODS, namespace, 'listed-3', { gracePeriodSeconds: 0 })
+      await create('after-the-crash')
+      await mirror.until(
+        () => mirror.objects.has(`${namespace}/after-the-crash`) && !mirror.objects.has(`${namespace}/listed-3`),
+      )
+      await reporter.drain(never)
+      assert.deepEqual(
+        (await eventsOf('before-the-crash')).map(({ note }) => note),
+        ['reported while the server was away'],
+      )
+      assert.equal(await conditionOf('before-the-crash'), 'False Unschedulable reported while the server was away')
+      await mirror.stop()
     })
 
     void test('a token that nobody knows is refused, not only ignored', () =>

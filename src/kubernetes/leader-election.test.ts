@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { seededRandom } from '../clock/random.ts'
 import type { Connection } from './connection.ts'
 import { runLeaderElection } from './leader-election.ts'
-import { withServer } from './plain-connection.fixture.ts'
+import { withServer } from './scripted-connection.fixture.ts'
 import type { Exchange, ScriptedServer } from './scripted-server.fixture.ts'
 import { WaitingClock } from './waiting-clock.fixture.ts'
 

@@ -5,8 +5,8 @@ import { seededRandom } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
 import type { Connection } from './connection.ts'
 import { ListWatch, UNFINISHED_PODS } from './list-watch.ts'
-import { withServer } from './plain-connection.fixture.ts'
-import { type Exchange, ScriptedServer } from './scripted-server.fixture.ts'
+import { withServer } from './scripted-connection.fixture.ts'
+import type { Exchange, ScriptedServer } from './scripted-server.fixture.ts'
 
 const pod = (name: string, resourceVersion: string, uid = `uid-${name}`): KubeObject => ({
   metadata: { namespace: 'ns', name, uid, resourceVersion },
@@ -79,17 +79,20 @@ class Reader {
   }
 }
 
+/** Each case runs over both protocols: they end, break off and begin anew in different ways. */
 const reading = (name: string, run: (server: ScriptedServer, reader: Reader) => Promise<void>): void => {
-  void test(name, { timeout: 10_000 }, () =>
-    withServer(async (server, connection) => {
-      const reader = new Reader(connection)
-      try {
-        await run(server, reader)
-      } finally {
-        await reader.stop()
-      }
-    }),
-  )
+  for (const over of ['HTTP/1.1', 'HTTP/2'] as const) {
+    void test(`${name} (${over})`, { timeout: 10_000 }, () =>
+      withServer(async (server, connection) => {
+        const reader = new Reader(connection)
+        try {
+          await run(server, reader)
+        } finally {
+          await reader.stop()
+        }
+      }, over),
+    )
+  }
 }
 
 /** Answers the first list with one pod `a` at version 10 and returns the watch that follows. */
@@ -299,12 +302,11 @@ reading(
   'an API server that is killed and restarted on its port is found again, with all that changed',
   async (server, reader) => {
     await start(server)
-    const { port } = server
     await server.kill()
     await reader.interrupted()
     const { why, delayMs } = await reader.failed()
     assert.match(why, /API_UNREACHABLE/)
-    const restarted = await ScriptedServer.listen({ port })
+    const restarted = await server.restarted()
     try {
       reader.clock.advance(delayMs)
       const watch = await restarted.next()

@@ -130,8 +130,6 @@ export class Exchange {
 export interface ScriptedServerOptions {
   /** HTTPS with HTTP/2; without: plain HTTP/1.1 */
   readonly certificates?: Certificates
-  /** the certificate's subject alternative name to be asked for @default the address */
-  readonly tlsServerName?: string
   /** @default 0, a free one */
   readonly port?: number
   /** only HTTP/1.1 over TLS. @default false */
@@ -149,7 +147,11 @@ export class ScriptedServer {
   /** connections ever made */
   connections = 0
 
+  readonly #options: ScriptedServerOptions
+  #port = 0
+
   private constructor(options: ScriptedServerOptions) {
+    this.#options = options
     const onRequest = (request: http.IncomingMessage, response: http.ServerResponse): void => {
       response.on('error', () => undefined)
       const chunks: Buffer[] = []
@@ -191,11 +193,17 @@ export class ScriptedServer {
     const server = new ScriptedServer(options)
     server.#server.listen(options.port ?? 0, '127.0.0.1')
     await once(server.#server, 'listening')
+    server.#port = (server.#server.address() as AddressInfo).port
     return server
   }
 
+  /** Another one in the place of this one, which has been killed. */
+  restarted(): Promise<ScriptedServer> {
+    return ScriptedServer.listen({ ...this.#options, port: this.#port })
+  }
+
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#port
   }
 
   get address(): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { withServer } from './plain-connection.fixture.ts'
+import { withServer } from './scripted-connection.fixture.ts'
 import type { ScriptedServer } from './scripted-server.fixture.ts'
 import { WaitingClock } from './waiting-clock.fixture.ts'
 import { pollUsage } from './usage.ts'
