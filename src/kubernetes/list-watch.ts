@@ -144,12 +144,14 @@ export class ListWatch<T extends KubeObject> {
       if (answer.status === 410) throw new Expired(`the list of ${path} expired before its last page`)
       if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer)
       const page = answer.body as KubeList<T> | undefined
-      if (!Array.isArray(page?.items) || typeof page.metadata?.resourceVersion !== 'string') {
+      // An empty list may be null where Go wrote it.
+      const items = page?.items ?? []
+      if (!Array.isArray(items) || typeof page?.metadata?.resourceVersion !== 'string') {
         throw new StowageError('API_MALFORMED', { found: `GET ${path} answered no list` })
       }
       this.#heardAtMs = clock.monotonicMs()
-      for (const object of page.items) this.#seen(object, list)
-      objects += page.items.length
+      for (const object of items) this.#seen(object, list)
+      objects += items.length
       resourceVersion = page.metadata.resourceVersion
       token = page.metadata.continue || undefined
     } while (token !== undefined)
@@ -222,7 +224,7 @@ export class ListWatch<T extends KubeObject> {
   }
 
   #seen(object: T, list: number): void {
-    const { name, namespace = '', uid = '', resourceVersion = '' } = object.metadata ?? {}
+    const { name, namespace = '', uid = '', resourceVersion = '' } = object?.metadata ?? {}
     if (typeof name !== 'string' || name === '') throw this.#malformed('an object without a name')
     let names = this.#known.get(namespace)
     if (names === undefined) this.#known.set(namespace, (names = new Map<string, Known>()))

@@ -71,7 +71,7 @@ polling(
 )
 
 polling('a measurement that is not renewed in its window counts no longer', async (server, told, answered, clock) => {
-  for (let i = 0; i < 7; i++) {
+  for (let i = 0; i < 20; i++) {
     const exchange = await server.next()
     const waits = answered()
     exchange.answer(200, {

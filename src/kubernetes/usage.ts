@@ -18,7 +18,7 @@ export interface UsageListener {
   measured(sample: UsageSample): void
   /** A node has had no new measurement for too long, or is no longer measured. Must not throw. */
   gone(node: string): void
-  /** The API is not served (said once until it is), or could not be read. Must not throw. */
+  /** The API is not served or could not be read: said once for each reason until it can be. Must not throw. */
   unavailable(why: string): void
 }
 
@@ -45,31 +45,37 @@ const ABSENT_FACTOR = 6
 /** Asks metrics.k8s.io for the use of all nodes until the signal is aborted. Never rejects for what the server does. */
 export const pollUsage = async (options: UsagePollerOptions): Promise<void> => {
   const { connection, clock, listener, intervalMs, staleMs, signal } = options
-  /** node -> the measurement told last, and when it came, by the own clock */
-  const told = new Map<string, { timestamp: string; atMs: number }>()
-  let absent = false
+  /** node -> the measurement told last, when it came by the own clock, and whether it has been taken back since */
+  const told = new Map<string, { timestamp: string; atMs: number; stale: boolean }>()
+  let trouble = ''
   while (!signal.aborted) {
+    let absent = false
     try {
       const answer = await connection.request({ method: 'GET', path: PATH, signal })
       if (answer.status !== 200) throw new ApiRefusal(`GET ${PATH}`, answer)
       const items = (answer.body as KubeList<NodeMetrics> | undefined)?.items
-      absent = false
-      const nowMs = clock.monotonicMs()
+      trouble = ''
+      const measured = new Set<string>()
       for (const item of Array.isArray(items) ? items : []) {
         const sample = readSample(item)
-        if (sample === undefined || told.get(sample.node)?.timestamp === item.timestamp) continue
-        told.set(sample.node, { timestamp: item.timestamp ?? '', atMs: nowMs })
+        if (sample === undefined) continue
+        measured.add(sample.node)
+        const timestamp = item.timestamp ?? ''
+        if (told.get(sample.node)?.timestamp === timestamp) continue
+        told.set(sample.node, { timestamp, atMs: clock.monotonicMs(), stale: false })
         listener.measured(sample)
       }
+      for (const [node, { stale }] of told) if (stale && !measured.has(node)) told.delete(node)
     } catch (error) {
       if (signal.aborted) return
-      const notServed = error instanceof ApiRefusal && (error.status === 404 || error.status === 503)
-      if (!notServed || !absent) listener.unavailable(messageOf(error))
-      absent = notServed
+      absent = error instanceof ApiRefusal && (error.status === 404 || error.status === 503)
+      const why = absent ? 'metrics.k8s.io is not served' : messageOf(error)
+      if (why !== trouble) listener.unavailable(why)
+      trouble = why
     }
-    for (const [node, { atMs }] of told) {
-      if (clock.monotonicMs() - atMs < staleMs) continue
-      told.delete(node)
+    for (const [node, sample] of told) {
+      if (sample.stale || clock.monotonicMs() - sample.atMs < staleMs) continue
+      sample.stale = true
       listener.gone(node)
     }
     await sleep(clock, absent ? intervalMs * ABSENT_FACTOR : intervalMs, signal).catch(() => undefined)
