@@ -19,6 +19,16 @@ const tracked = (): string[] => {
   }
 }
 
+interface Locked {
+  resolved?: string
+  integrity?: string
+  optional?: boolean
+  optionalDependencies?: Record<string, string>
+}
+const locked = Object.entries((json('package-lock.json') as { packages: Record<string, Locked> }).packages).filter(
+  ([path]) => path !== '',
+)
+
 describe('the repository', () => {
   test('no tracked file names a folder of the machine it was written on', () => {
     // Put together from parts, or this file would be a finding.
@@ -35,16 +45,23 @@ describe('the repository', () => {
       tracked().filter((path) => hosts.test(read(path))),
       [],
     )
-    const { packages } = json('package-lock.json') as {
-      packages: Record<string, { resolved?: string; integrity?: string }>
-    }
-    const entries = Object.entries(packages).filter(([path]) => path !== '')
     assert.deepEqual(
-      entries.filter(([, entry]) => entry.resolved !== undefined),
+      locked.filter(([, entry]) => entry.resolved !== undefined).map(([path]) => path),
       [],
     )
+  })
+
+  test('npm ci finds in the lockfile what it needs on any platform, with a hash of all that Linux needs', () => {
+    const missing = locked
+      .flatMap(([, { optionalDependencies }]) => Object.keys(optionalDependencies ?? {}))
+      .filter((name) => !locked.some(([path]) => path === `node_modules/${name}`))
+    assert.deepEqual(missing, [])
     assert.deepEqual(
-      entries.filter(([, entry]) => entry.integrity === undefined).map(([path]) => path),
+      locked
+        .filter(
+          ([path, entry]) => entry.integrity === undefined && (entry.optional !== true || path.includes('node-linux-')),
+        )
+        .map(([path]) => path),
       [],
     )
   })
