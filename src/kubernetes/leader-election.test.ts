@@ -183,14 +183,18 @@ for (const fault of ['error', 'silence'] as const) {
   })
 }
 
-electing('a leader whose lease was taken by another stops at its next renewal', async (keeper, replica) => {
-  const a = await replica('a')
-  assert.ok(keeper.lease)
-  keeper.put({ ...keeper.lease, spec: { ...keeper.lease.spec, holderIdentity: 'thief', leaseDurationSeconds: 15 } })
-  await a.live(2)
-  assert.deepEqual(a.told, ['elected', 'lost: another replica holds the lease'])
-  assert.equal(keeper.holder, 'thief')
-})
+for (const holderIdentity of ['thief', '']) {
+  const what = holderIdentity === '' ? 'taken and given back' : 'taken'
+  electing(`a leader whose lease was ${what} by another stops at its next renewal`, async (keeper, replica) => {
+    const a = await replica('a')
+    assert.ok(keeper.lease)
+    keeper.put({ ...keeper.lease, spec: { ...keeper.lease.spec, holderIdentity, leaseDurationSeconds: 15 } })
+    const { leading } = a
+    await a.live(2)
+    assert.deepEqual(a.told.slice(0, 2), ['elected', 'lost: the lease is no longer ours'])
+    assert.equal(leading?.aborted, true)
+  })
+}
 
 electing('clocks that are hours apart change nothing', async (_keeper, replica) => {
   const a = await replica('a', Date.UTC(2026, 0, 1, 0))

@@ -67,7 +67,7 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
   while (!signal.aborted) {
     let won = false
     try {
-      won = await within(clock, renewDeadlineMs, (late) => candidate.acquireOrRenew(AbortSignal.any([signal, late])))
+      won = await within(clock, renewDeadlineMs, (late) => candidate.write('acquire', AbortSignal.any([signal, late])))
       if (!won) onHeld?.()
     } catch (error) {
       if (signal.aborted) return
@@ -118,7 +118,7 @@ const renew = async (
     await sleep(clock, retryPeriodMs, ending).catch(() => undefined)
     try {
       ending.throwIfAborted()
-      return (await candidate.acquireOrRenew(ending)) ? 'renewed' : { why: 'another replica holds the lease' }
+      return (await candidate.write('renew', ending)) ? 'renewed' : { why: 'the lease is no longer ours' }
     } catch (error) {
       if (signal.aborted) return 'ended'
       if (late.aborted) return { why: `the lease was not renewed in time: ${trouble}` }
@@ -152,8 +152,13 @@ class Candidate {
     this.#durationMs = durationMs
   }
 
-  /** @returns false if another holds the lease. @throws what requests throw */
-  async acquireOrRenew(signal: AbortSignal): Promise<boolean> {
+  /**
+   * Takes the lease, or renews it.
+   * @returns false if another holds it, or, when renewing, if it is not ours any more, even if nobody holds it now:
+   *   somebody may have led in between
+   * @throws what requests throw
+   */
+  async write(how: 'acquire' | 'renew', signal: AbortSignal): Promise<boolean> {
     const { connection, clock, identity, leaseName, namespace } = this.#options
     const now = microTime(clock.nowMs())
     const found = await getObject<LeaseObject>(connection, LEASES, namespace, leaseName, signal)
@@ -161,11 +166,12 @@ class Candidate {
       const metadata = { name: leaseName, namespace }
       const spec = { ...this.#spec(now), acquireTime: now, leaseTransitions: 0 }
       const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }
-      return this.#write(() => createObject<LeaseObject>(connection, LEASES, lease, signal))
+      return this.#send(() => createObject<LeaseObject>(connection, LEASES, lease, signal))
     }
     if (found.metadata?.resourceVersion !== this.#observed?.metadata?.resourceVersion) this.#observe(found)
     const { holderIdentity, leaseDurationSeconds, leaseTransitions = 0, acquireTime = now } = found.spec ?? {}
     const ours = holderIdentity === identity
+    if (how === 'renew' && !ours) return false
     // A duration from outside: one that is no number, or not above 0, holds nothing.
     const heldMs = (leaseDurationSeconds ?? 0) * 1_000
     if (!ours && holderIdentity && this.#observedAtMs + heldMs > clock.monotonicMs()) return false
@@ -175,7 +181,7 @@ class Candidate {
       acquireTime: ours ? acquireTime : now,
       leaseTransitions: ours ? leaseTransitions : leaseTransitions + 1,
     }
-    return this.#write(() => replaceObject<LeaseObject>(connection, LEASES, { ...found, spec }, undefined, signal))
+    return this.#send(() => replaceObject<LeaseObject>(connection, LEASES, { ...found, spec }, undefined, signal))
   }
 
   /** Gives the lease back, so that another need not wait for it to run out. */
@@ -198,8 +204,8 @@ class Candidate {
     this.#observedAtMs = this.#options.clock.monotonicMs()
   }
 
-  async #write(send: () => Promise<LeaseObject>): Promise<boolean> {
-    this.#observe(await send())
+  async #send(request: () => Promise<LeaseObject>): Promise<boolean> {
+    this.#observe(await request())
     return true
   }
 }
