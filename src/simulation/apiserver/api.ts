@@ -9,7 +9,8 @@ import { applyPatch, patchKinds } from './patch.ts'
 import type { Registry } from './registry.ts'
 import { type Reply, send, sendJson } from './reply.ts'
 import { type Resource, apiVersionOf, findResource } from './resources.ts'
-import { type FieldValidation, decode, typeOf } from './schema.ts'
+import { decodeProtobuf } from './protobuf.ts'
+import { type FieldValidation, type TypeNode, decode, typeOf } from './schema.ts'
 import { type Matches, both, fieldSelector, labelSelector } from './selectors.ts'
 import type { Watches } from './watch.ts'
 import { Entry } from './store.ts'
@@ -22,7 +23,7 @@ export interface ApiRequest {
   readonly query: URLSearchParams
   readonly accept: string | undefined
   readonly contentType: string
-  readonly body: string
+  readonly body: Buffer
 }
 
 const depthLimit = 500
@@ -268,9 +269,10 @@ export class Api {
   #podSubresource({ namespace, name, subresource }: Target, request: ApiRequest, reply: Reply): void {
     if (subresource === 'binding' || subresource === 'eviction') {
       if (request.method !== 'POST') throw methodNotAllowed()
-      const body = readBody(request)
-      if (subresource === 'binding') {
-        decode(typeOf('io.k8s.api.core.v1.Binding'), body, 'Binding', 'v1', 'Ignore')
+      const isBinding = subresource === 'binding'
+      const body = readBody(request, isBinding ? bindingType : evictionType, isBinding ? 'Binding' : 'Eviction')
+      if (isBinding) {
+        decode(bindingType, body, 'Binding', 'v1', 'Ignore')
         this.#registry.bind(namespace, name === '' ? textAt(body, 'metadata', 'name') : name, body, {
           dryRun: dryRunOf(request),
         })
@@ -360,7 +362,7 @@ export class Api {
       throw invalid('meta.k8s.io', 'PatchOptions', '', [
         { reason: 'FieldValueRequired', field: 'fieldManager', message: 'Required value: is required for apply patch' },
       ])
-    const patch = parseBody(request.body, kind === 'apply' ? 'yaml' : 'json', (why) =>
+    const patch = parseBody(request.body.toString(), kind === 'apply' ? 'yaml' : 'json', (why) =>
       badRequest(`error decoding patch: ${why}`),
     )
     const dryRun = dryRunOf(request)
@@ -454,7 +456,7 @@ export class Api {
     namespace: string,
     request: ApiRequest,
   ): { object: ApiObject; headers: Record<string, string> } {
-    return this.#decodeObject(resource, namespace, readBody(request, resource.kind), request)
+    return this.#decodeObject(resource, namespace, readBody(request, resource.type, resource.kind), request)
   }
 
   /** From a body of any origin to an object in stored form. */
@@ -527,7 +529,7 @@ interface DeleteBody {
   readonly resourceVersion?: string
 }
 const deleteOptions = (request: ApiRequest): DeleteBody => {
-  const body = request.body === '' ? {} : readBody(request)
+  const body = request.body.length === 0 ? {} : readBody(request, deleteOptionsType, 'DeleteOptions')
   const asked = request.query.get('gracePeriodSeconds')
   const grace =
     numberAt(body, 'gracePeriodSeconds') ?? (asked === null ? undefined : count(request.query, 'gracePeriodSeconds'))
@@ -592,7 +594,7 @@ const unsupported = (): ApiFailure =>
   new ApiFailure(
     415,
     'UnsupportedMediaType',
-    'the body of the request was in an unknown format - accepted media types include: application/json, application/yaml',
+    'the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf',
   )
 
 /** @throws what `failure` makes of the reason */
@@ -619,24 +621,36 @@ const parseBody = (text: string, syntax: 'json' | 'yaml', failure: (why: string)
   return JSON.parse(json)
 }
 
-const readBody = (request: ApiRequest, kind = 'object'): Json => {
+const bindingType = typeOf('io.k8s.api.core.v1.Binding')
+const evictionType = typeOf('io.k8s.api.policy.v1.Eviction')
+const deleteOptionsType = typeOf('io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions')
+
+/** @param type what a protobuf body holds */
+const readBody = ({ contentType, body }: ApiRequest, type: TypeNode, kind: string): Json => {
+  const unrecognized = (why: string): ApiFailure =>
+    badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): ${why} (${body.toString('utf8', 0, 64)})`,
+    )
+  if (contentType === 'application/vnd.kubernetes.protobuf') {
+    try {
+      return decodeProtobuf(body, type)
+    } catch (error) {
+      if (error instanceof RangeError) throw unrecognized(error.message)
+      throw error
+    }
+  }
   const syntax =
-    request.contentType === '' || request.contentType === 'application/json'
+    contentType === '' || contentType === 'application/json'
       ? 'json'
-      : request.contentType === 'application/yaml'
+      : contentType === 'application/yaml'
         ? 'yaml'
         : undefined
   if (syntax === undefined) throw unsupported()
-  const value = parseBody(request.body, syntax, (why) =>
-    badRequest(
-      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${why} (${request.body.slice(0, 64)})`,
-    ),
+  const value = parseBody(body.toString(), syntax, (why) =>
+    unrecognized(`couldn't get version/kind; json parse error: ${why}`),
   )
   if (value === null) return {}
-  if (!isJson(value))
-    throw badRequest(
-      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: not an object`,
-    )
+  if (!isJson(value)) throw unrecognized("couldn't get version/kind; json parse error: not an object")
   return value
 }
 

@@ -17,11 +17,11 @@ const hold = (start: () => Promise<{ target: ContractTarget; stop: () => Promise
     await client.close()
     await stop()
   })
-  for (const [number, { title, run }] of contract.entries())
-    test(title, { timeout: 60_000 }, async () => {
+  for (const [number, held] of contract.entries())
+    test(held.title, { timeout: 60_000 }, async () => {
       const namespace = `case-${number}`
       await client.post('/api/v1/namespaces', { metadata: { name: namespace } })
-      await run(client, namespace)
+      await held.run(client, namespace)
     })
 }
 

@@ -26,6 +26,7 @@ export interface Schema {
 }
 
 type Shape =
+  | 'bytes'
   | 'struct'
   | 'map'
   | 'list'
@@ -41,6 +42,8 @@ type Shape =
 /** A type, ready for walking. `any` takes everything as it is. */
 export interface TypeNode {
   readonly shape: Shape
+  /** of a struct, the long name of its schema: `io.k8s.api.core.v1.Container` */
+  readonly name: string
   /** the Go name, for decoding errors: `v1.Container` */
   readonly goName: string
   readonly fields: ReadonlyMap<string, FieldNode>
@@ -57,7 +60,7 @@ export interface FieldNode {
   readonly retainsKeys: boolean
 }
 
-const anything: TypeNode = { shape: 'any', goName: 'interface {}', fields: new Map(), element: undefined }
+const anything: TypeNode = { shape: 'any', name: '', goName: 'interface {}', fields: new Map(), element: undefined }
 
 let loaded: Map<string, Schema> | undefined
 /** All schemas by their long name, `io.k8s.api.core.v1.Pod`. */
@@ -86,7 +89,7 @@ const compileNamed = (name: string): TypeNode => {
   else if (schema?.properties === undefined) node = anything
   else {
     const fields = new Map<string, FieldNode>()
-    node = { shape: 'struct', goName, fields, element: undefined }
+    node = { shape: 'struct', name, goName, fields, element: undefined }
     // Before its fields: types may contain themselves.
     compiled.set(name, node)
     for (const [field, inner] of Object.entries(schema.properties)) fields.set(field, compileField(inner))
@@ -104,19 +107,19 @@ const compile = (schema: Schema): TypeNode => {
   const leaf = (shape: Shape, goName: string): TypeNode => ({ ...anything, shape, goName })
   switch (schema.type) {
     case 'string':
-      return leaf('string', 'string')
+      return schema.format === 'byte' ? leaf('bytes', '[]uint8') : leaf('string', 'string')
     case 'boolean':
       return leaf('bool', 'bool')
     case 'integer':
       return schema.format === 'int64' ? leaf('int64', 'int64') : leaf('int32', 'int32')
     case 'array': {
       const element = compile(schema.items ?? {})
-      return { shape: 'list', goName: `[]${element.goName}`, fields: anything.fields, element }
+      return { shape: 'list', name: '', goName: `[]${element.goName}`, fields: anything.fields, element }
     }
     case 'object': {
       if (schema.additionalProperties === undefined) return anything
       const element = compile(schema.additionalProperties)
-      return { shape: 'map', goName: `map[string]${element.goName}`, fields: anything.fields, element }
+      return { shape: 'map', name: '', goName: `map[string]${element.goName}`, fields: anything.fields, element }
     }
     default:
       return anything
@@ -205,6 +208,7 @@ const decodeValue = (
       return value
     }
     case 'string':
+    case 'bytes':
       return typeof value === 'string' ? value : mismatch()
     case 'bool':
       return typeof value === 'boolean' ? value : mismatch()

@@ -43,6 +43,7 @@ export interface ApiServerOptions {
 type Server = HttpServer | Http2SecureServer
 type Incoming = IncomingMessage | Http2ServerRequest
 
+const noBody = Buffer.alloc(0)
 const bodyLimitBytes = 3 * 1024 * 1024
 const openPaths = new Set(['/healthz', '/livez', '/readyz', '/version'])
 
@@ -259,7 +260,7 @@ export class EmbeddedApiServer {
       breakConnection(reply)
       return
     }
-    const body = method === 'GET' || method === 'HEAD' ? '' : await readText(incoming)
+    const body = method === 'GET' || method === 'HEAD' ? noBody : await readWhole(incoming)
     if (effect?.kind === 'status') {
       failWith(reply, effect)
       return
@@ -317,8 +318,8 @@ const unheard = (reply: Reply): Reply => ({
   once: () => undefined,
 })
 
-/** The body as text. Listens instead of iterating: half the cost for bodies that come in one piece, as nearly all do. */
-const readText = (incoming: Incoming): Promise<string> =>
+/** The body. Listens instead of iterating: half the cost for bodies that come in one piece, as nearly all do. */
+const readWhole = (incoming: Incoming): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -330,7 +331,7 @@ const readText = (incoming: Incoming): Promise<string> =>
     incoming.on('end', () => {
       if (bytes > bodyLimitBytes)
         reject(new ApiFailure(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${bodyLimitBytes}`))
-      else resolve(chunks.length === 1 ? (chunks[0]?.toString() ?? '') : Buffer.concat(chunks).toString())
+      else resolve(chunks.length === 1 ? (chunks[0] ?? noBody) : Buffer.concat(chunks))
     })
     incoming.on('error', reject)
     incoming.on('aborted', () => reject(badRequest('the connection ended before the body did')))
