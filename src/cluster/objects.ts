@@ -79,6 +79,8 @@ export interface Container {
   resources?: ResourceRequirements
   ports?: ContainerPort[]
   restartPolicy?: string
+  restartPolicyRules?: { action?: string }[]
+  volumeMounts?: { bindMountOptions?: unknown }[]
 }
 
 export interface SelectorRequirement {
@@ -142,6 +144,7 @@ export interface PodSpec {
   schedulingGates?: { name?: string }[]
   volumes?: unknown[]
   hostNetwork?: boolean
+  hostUsers?: boolean
   resourceClaims?: unknown[]
 }
 export interface ContainerStatus {

@@ -150,6 +150,7 @@ describe('reading pods', () => {
     assert.deepEqual(spec({ volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'c' } }] }), [
       'volumes (persistentVolumeClaim)',
     ])
+    assert.deepEqual(spec({ hostNetwork: true, hostUsers: false }), ['the host network in a user namespace'])
     assert.deepEqual(spec({ topologySpreadConstraints: [{ whenUnsatisfiable: 'DoNotSchedule' }] }), [
       'topology spread constraints',
     ])
@@ -161,6 +162,47 @@ describe('reading pods', () => {
       [],
     )
   })
+
+  for (const [what, part] of [
+    ['tolerations with a null', { tolerations: [null] }],
+    [
+      'a required term that is text',
+      { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: ['x'] } } } },
+    ],
+    [
+      'an expression that is null',
+      {
+        affinity: {
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [null] }] },
+          },
+        },
+      },
+    ],
+    [
+      'values that are no list',
+      {
+        affinity: {
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: {
+              nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'In', values: 'b' }] }],
+            },
+          },
+        },
+      },
+    ],
+  ] as const)
+    it(`refuses ${what}, on which a rule would break later`, () => {
+      assert.throws(
+        () =>
+          read(
+            pod('a')
+              .spec(part as never)
+              .object(),
+          ),
+        { code: 'POD_MALFORMED' },
+      )
+    })
 
   it('gives images the tag that nodes report them under', () => {
     const images = (image: string) => read(pod('a').image(image).object()).shape.images

@@ -1,6 +1,14 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Interned } from './interned.ts'
-import type { Container, ContainerStatus, PodObject, PodSpec, Quantities } from './objects.ts'
+import type {
+  Container,
+  ContainerStatus,
+  NodeSelectorTerm,
+  PodObject,
+  PodSpec,
+  Quantities,
+  SelectorRequirement,
+} from './objects.ts'
 import type { HostPort, Labels, Pod, PodPhase, PodShape } from './pod.ts'
 import { quantityEntries, quantityMilli, resourceAmount } from './quantity.ts'
 import { type ResourceIndex, type ResourceNames, type ResourceVector, vectorOf } from './resources.ts'
@@ -85,6 +93,29 @@ const hostPorts = (spec: PodSpec): HostPort[] => {
   return ports
 }
 
+/** Entries of a list from outside. @throws TypeError unless it is a list of objects, or absent */
+const objectsIn = <T extends object>(list: readonly T[] | undefined | null, what: string): readonly T[] => {
+  if (list === undefined || list === null) return []
+  if (!Array.isArray(list) || (list as unknown[]).some((entry: unknown) => typeof entry !== 'object' || entry === null))
+    throw new TypeError(`${what} is no list of objects`)
+  return list as readonly T[]
+}
+
+/** A selector term whose lists may be relied on. @throws TypeError */
+const termIn = (term: NodeSelectorTerm, what: string): NodeSelectorTerm => {
+  const requirements = (list: readonly SelectorRequirement[] | undefined): SelectorRequirement[] =>
+    objectsIn(list, what).map(({ key, operator, values }) => {
+      if (values !== undefined && values !== null && !Array.isArray(values))
+        throw new TypeError(`${what} has values that are no list`)
+      return { key: textOf(key), operator: textOf(operator), values: (values ?? []).map(textOf) }
+    })
+  const { matchExpressions, matchFields } = term
+  return {
+    ...(matchExpressions ? { matchExpressions: requirements(matchExpressions) } : {}),
+    ...(matchFields ? { matchFields: requirements(matchFields) } : {}),
+  }
+}
+
 /** Volumes that bind a pod to no place, so that no rule of ours is missing for them. */
 const PLACELESS_VOLUMES = new Set([
   'configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'hostPath', 'nfs', 'image', 'gitRepo', 'name', 'csi',
@@ -105,6 +136,19 @@ const unsupportedParts = (spec: PodSpec): string[] => {
   const bound = volumes.flatMap((volume) => Object.keys(volume ?? {}).filter((kind) => !PLACELESS_VOLUMES.has(kind)))
   if (bound.length > 0) parts.push(`volumes (${[...new Set(bound)].sort().join(', ')})`)
   if ((spec.resourceClaims ?? []).length > 0) parts.push('resource claims')
+  // What NodeDeclaredFeatures is about.
+  if (spec.hostNetwork === true && spec.hostUsers === false) parts.push('the host network in a user namespace')
+  const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
+  if (
+    containers.some(({ restartPolicyRules }) =>
+      restartPolicyRules?.some(({ action }) => action === 'RestartAllContainers'),
+    )
+  )
+    parts.push('restart rules for all containers')
+  if (
+    containers.some(({ volumeMounts }) => volumeMounts?.some(({ bindMountOptions }) => bindMountOptions !== undefined))
+  )
+    parts.push('bind mount options')
   return parts
 }
 
@@ -210,14 +254,19 @@ export class PodReader {
       request: [...podTotals(spec, { requestsOf: asked, podLevel: spec.resources?.requests })].sort(byName),
       scoring: scoringTotals(spec, asked, undefined),
       nodeSelector: sortedEntries(spec.nodeSelector),
-      requiredTerms: required === undefined ? undefined : (required.nodeSelectorTerms ?? []),
-      preferredTerms: (nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map(
-        ({ weight, preference }) => ({
-          weight: weight ?? 0,
-          preference: preference ?? {},
-        }),
-      ),
-      tolerations: spec.tolerations ?? [],
+      requiredTerms: required
+        ? objectsIn(required.nodeSelectorTerms, 'required node affinity').map((term) =>
+            termIn(term, 'required node affinity'),
+          )
+        : undefined,
+      preferredTerms: objectsIn(
+        nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution,
+        'preferred node affinity',
+      ).map(({ weight, preference }) => ({
+        weight: typeof weight === 'number' ? weight : 0,
+        preference: termIn(preference ?? {}, 'preferred node affinity'),
+      })),
+      tolerations: objectsIn(spec.tolerations, 'spec.tolerations'),
       hostPorts: hostPorts(spec),
       images: containers.flatMap(({ image }) => (image ? [taggedImage(image)] : [])),
       schedulingGates: (spec.schedulingGates ?? []).map((gate) => gate.name ?? ''),
@@ -230,7 +279,6 @@ export class PodReader {
       scoringCpuMilli: parts.scoring.cpuMilli,
       scoringMemoryBytes: parts.scoring.memoryBytes,
       nodeSelector: this.#labels.of(spec.nodeSelector),
-      requiredTerms: parts.requiredTerms,
     }))
   }
 

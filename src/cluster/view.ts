@@ -25,7 +25,7 @@ export interface ClusterView {
   readonly scoringMemoryBytes: Float64Array
   readonly podCount: Int32Array
   readonly maxPods: Int32Array
-  /** changes with every change of the node or of what is placed on it */
+  /** changes with every change of the node, of what is placed on it, or of its measured use */
   readonly generation: Float64Array
   /** classOf[node] indexes `classes` */
   readonly classOf: Int32Array
