@@ -3,6 +3,8 @@
 // with raised client limits, and the server's own limit: the same binds and Scheduled events sent with no decision.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -24,7 +26,8 @@ interface Result {
   /** pods with a Scheduled event */
   events: number
 }
-type Start = (plane: ControlPlane) => Promise<() => Promise<void>>
+/** Starts an arm; `fail` is told if it ends before it should. @returns how to end it */
+type Start = (plane: ControlPlane, fail: (error: Error) => void) => Promise<() => Promise<void>>
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 const stop = (text: string): never => {
@@ -32,11 +35,11 @@ const stop = (text: string): never => {
   process.exit(2)
 }
 
-/** Runs one of the project's programs as a user would, in a process of its own. @returns how to end it */
+/** Runs one of the project's programs as a user would, in a process of its own. `exit` rejects unless it ends with code 0. */
 const runProgram = (
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
-): { child: ChildProcess; output: () => string } => {
+): { child: ChildProcess; exit: Promise<void> } => {
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
@@ -44,30 +47,37 @@ const runProgram = (
       output = (output + chunk.toString()).slice(-4_000)
     })
   }
-  process.once('exit', () => child.kill('SIGKILL'))
-  return { child, output: () => output }
+  const kill = (): void => void child.kill('SIGKILL')
+  process.once('exit', kill)
+  const exit = once(child, 'exit').then(([code]) => {
+    process.off('exit', kill)
+    if (code !== 0) throw new Error(`${args.slice(0, 2).join(' ')} ended with exit code ${code}:\n${output}`)
+  })
+  return { child, exit }
 }
 
-const startStowage: Start = async ({ kubeconfigPath }) => {
-  const { child, output } = runProgram([
-    'bin/stowage.mjs',
-    'schedule',
-    '--kubeconfig',
-    kubeconfigPath,
-    '--profile',
-    'default-scheduler=kube-default',
-    '--api-port',
-    '0',
-    '--metrics-port',
-    '0',
-  ])
+const startStowage: Start = async ({ kubeconfigPath }, fail) => {
+  // Its decisions go to a file, as a user's do, but not among the user's own.
+  const state = mkdtempSync(join(tmpdir(), 'stowage-bench-'))
+  const { child, exit } = runProgram(
+    [
+      'bin/stowage.mjs',
+      'schedule',
+      '--kubeconfig',
+      kubeconfigPath,
+      '--profile',
+      'default-scheduler=kube-default',
+      '--api-port',
+      '0',
+      '--metrics-port',
+      '0',
+    ],
+    { ...process.env, XDG_STATE_HOME: state },
+  )
+  exit.catch(fail).finally(() => rmSync(state, { recursive: true, force: true }))
   return async () => {
-    if (child.exitCode !== null) throw new Error(`stowage schedule ended with exit code ${child.exitCode}: ${output()}`)
-    const exit = once(child, 'exit')
     child.kill('SIGTERM')
     await exit
-    if (child.exitCode !== 0)
-      throw new Error(`stowage schedule ended with exit code ${child.exitCode} on SIGTERM: ${output()}`)
   }
 }
 
@@ -78,19 +88,10 @@ const startKubeScheduler: Start = async (plane) => {
 
 const startLimit =
   (concurrency: number): Start =>
-  async ({ kubeconfigPath }) => {
-    const { child, output } = runProgram([
-      'bench/limit.ts',
-      '--kubeconfig',
-      kubeconfigPath,
-      '--concurrency',
-      `${concurrency}`,
-    ])
-    const exit = once(child, 'exit')
-    return async () => {
-      await exit
-      if (child.exitCode !== 0) throw new Error(`bench/limit.ts ended with exit code ${child.exitCode}: ${output()}`)
-    }
+  async ({ kubeconfigPath }, fail) => {
+    const { exit } = runProgram(['bench/limit.ts', '--kubeconfig', kubeconfigPath, '--concurrency', `${concurrency}`])
+    exit.catch(fail)
+    return () => exit
   }
 
 const node = (number: number): NodeObject => ({
@@ -176,7 +177,7 @@ const measure = async (nodes: number, pods: number, start: Start): Promise<Resul
       }
     }
     const watching = watch().catch((error: unknown) => allBound.reject(error))
-    const finish = await start(plane)
+    const finish = await start(plane, allBound.reject)
     const stalled = setInterval(() => {
       if (performance.now() - seenMs > stalledMs)
         allBound.reject(new Error(`${bound} of ${pods} pods are bound, and no more follow`))
