@@ -104,6 +104,13 @@ export const settingsSchema = z.object({
       argument: '<file>',
       description: 'The kubeconfig of the cluster. Without it: ~/.kube/config, or in a pod its service account.',
     }),
+    context: optional(kinds.text('the name of a context in the kubeconfig'), {
+      key: 'kubernetes.context',
+      env: 'STOWAGE_KUBE_CONTEXT',
+      flag: '--context',
+      argument: '<name>',
+      description: 'The context to use, if not the current one of the kubeconfig.',
+    }),
     inCluster: optional(kinds.boolean(), {
       key: 'kubernetes.in_cluster',
       env: 'IN_CLUSTER',

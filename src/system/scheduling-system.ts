@@ -123,6 +123,7 @@ export class SchedulingSystem {
       env,
       clock,
       ...(kubernetes.kubeconfig === undefined ? {} : { kubeconfig: kubernetes.kubeconfig }),
+      ...(kubernetes.context === undefined ? {} : { context: kubernetes.context }),
       ...(kubernetes.inCluster === undefined ? {} : { inCluster: kubernetes.inCluster }),
     })
     this.store = this.#openStore(decisions)
