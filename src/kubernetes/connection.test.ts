@@ -549,6 +549,21 @@ void describe('a kubeconfig that cannot be used is named with what is wrong in i
   void test('a file that does not exist', () => refused(undefined, /config: ENOENT.*KUBECONFIG_UNREADABLE/))
   void test('no YAML', () => refused('a: [', /config is no YAML/))
   void test('a key of the wrong type', () => refused('clusters: 7', /key clusters/))
+  void test('a context that was asked for and is not there, while one that is there is used', () =>
+    withFolder(async (folder) => {
+      const kubeconfig = join(folder, 'config')
+      const context = (name: string): string => `{name: ${name}, context: {cluster: ${name}, user: nobody}}`
+      const cluster = (name: string, port: number): string =>
+        `{name: ${name}, cluster: {server: "http://127.0.0.1:${port}"}}`
+      await writeFile(
+        kubeconfig,
+        `current-context: a\ncontexts: [${context('a')}, ${context('b')}]\nclusters: [${cluster('a', 1)}, ${cluster('b', 2)}]\nusers: [{name: nobody, user: {}}]\n`,
+      )
+      assert.throws(() => openConnection({ kubeconfig, context: 'c', env: {} }), /no context "c", which was asked for/)
+      const connection = openConnection({ kubeconfig, context: 'b', env: {} })
+      assert.equal(connection.address, 'http://127.0.0.1:2')
+      connection.close()
+    }))
   void test('no current context', () => refused('contexts: []', /no current-context/))
   void test('a context that does not exist', () => refused('current-context: x', /no context "x"/))
   void test('a cluster that does not exist', () =>

@@ -31,6 +31,8 @@ export interface Credentials {
 export interface KubeconfigSource {
   /** One file, or a list as in $KUBECONFIG. Without it: the files in $KUBECONFIG, then ~/.kube/config, then the account of the pod we run in. */
   readonly kubeconfig?: string | undefined
+  /** @default the current one of the files */
+  readonly context?: string | undefined
   /** Only the account of the pod we run in. @default false */
   readonly inCluster?: boolean
   readonly env: Readonly<Record<string, string | undefined>>
@@ -141,13 +143,16 @@ const readFile = (file: string): z.infer<typeof fileSchema> => {
   return checked.data
 }
 
-const chooseFromFiles = (files: readonly string[]): Chosen => {
+const chooseFromFiles = (files: readonly string[], wanted: string | undefined): Chosen => {
   const from = files.join(delimiter)
   const read = files.map(readFile)
-  const contextName = read.map((file) => file['current-context']).find(Boolean)
+  const contextName = wanted ?? read.map((file) => file['current-context']).find(Boolean)
   if (!contextName) throw unreadable(`${from} has no current-context`, 'choose one with kubectl config use-context')
   const context = read.flatMap((file) => file.contexts ?? []).find(({ name }) => name === contextName)?.context
-  if (!context) throw unreadable(`${from} has no context "${contextName}", which is its current-context`)
+  if (!context) {
+    const why = wanted === undefined ? 'which is its current-context' : 'which was asked for'
+    throw unreadable(`${from} has no context "${contextName}", ${why}`)
+  }
   const cluster = read.flatMap((file) => file.clusters ?? []).find(({ name }) => name === context.cluster)?.cluster
   if (!cluster) throw unreadable(`${from} has no cluster "${context.cluster}", which context "${contextName}" names`)
   const user = read.flatMap((file) => file.users ?? []).find(({ name }) => name === context.user)
@@ -183,10 +188,10 @@ const choose = (source: KubeconfigSource): Chosen => {
   if (listed.length > 0) {
     // As kubectl: files of the list that do not exist are left out.
     const existing = listed.filter((file) => existsSync(file))
-    return chooseFromFiles(existing.length > 0 ? existing : listed)
+    return chooseFromFiles(existing.length > 0 ? existing : listed, source.context)
   }
   const standard = join(source.env['HOME'] ?? homedir(), '.kube', 'config')
-  if (existsSync(standard)) return chooseFromFiles([standard])
+  if (existsSync(standard)) return chooseFromFiles([standard], source.context)
   if (source.env['KUBERNETES_SERVICE_HOST']) return chooseInCluster(source)
   throw unreadable(
     `neither KUBECONFIG nor ${standard} names a cluster, and this is no pod`,
