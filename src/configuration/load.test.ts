@@ -127,7 +127,6 @@ test('keys of features to come are refused with that reason in a file, and only 
   assert.equal(warnings.length, 2)
   assert.match(warnings[0] ?? '', /^HUGGINGFACE_TOKEN is set but not used/)
   assert.ok(!warnings.join().includes('hf_verysecret'))
-  assert.match(problemsOf({ file: yaml('scheduler: {watch_interval: 5}') })[0]?.message ?? '', /has no use/)
 })
 
 test('a misspelt variable of ours is warned of; those that Kubernetes sets for a Service named stowage are not', () => {

@@ -10,11 +10,6 @@ export const sectionsNotYet: ReadonlyMap<string, string> = new Map([
   ['circuit_breaker', 'the circuit breaker of the language model policy'],
 ])
 
-/** Keys that the original systems had and that can mean nothing here -> why. */
-export const keysWithoutUse: ReadonlyMap<string, string> = new Map([
-  ['scheduler.watch_interval', 'has no use: Stowage is told of every change as it happens and never polls'],
-])
-
 /** Environment variables -> what they belong to. */
 export const variablesNotYet: ReadonlyMap<string, string> = new Map([
   ...[

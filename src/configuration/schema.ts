@@ -33,6 +33,14 @@ export const settingsSchema = z.object({
       description:
         'Schedule the pods with this schedulerName. Alone, it is the only profile; beside `profiles` it is added to them.',
     }),
+    watchIntervalMs: setting(kinds.duration('s', '200ms', '10m'), '5s', {
+      key: 'scheduler.watch_interval',
+      env: 'STOWAGE_WATCH_INTERVAL',
+      flag: '--watch-interval',
+      argument: '<duration>',
+      description:
+        'The longest pause before a list or watch that was interrupted is tried again. Changes are told as they happen; nothing is polled.',
+    }),
   }),
   profiles: optional(kinds.profiles(), {
     key: 'profiles',

@@ -1,6 +1,6 @@
 import { isMap, isScalar, LineCounter, parseDocument, visit, type Document, type Node, type YAMLMap } from 'yaml'
 import { StowageError } from '../errors/catalogue.ts'
-import { keysWithoutUse, sectionsNotYet } from './not-yet.ts'
+import { sectionsNotYet } from './not-yet.ts'
 import { settingRows } from './schema.ts'
 import { closest } from './suggestion.ts'
 
@@ -44,16 +44,6 @@ export const readYaml = (name: string, source: string): YamlSettings => {
         new StowageError('CONFIG_UNKNOWN_KEY', {
           found: `${name} line ${line}: ${key} belongs to ${later}, which this version of Stowage does not have yet`,
           todo: `remove ${key} from the file until it does`,
-        }),
-      )
-      return
-    }
-    const useless = keysWithoutUse.get(key)
-    if (useless !== undefined) {
-      problems.push(
-        new StowageError('CONFIG_UNKNOWN_KEY', {
-          found: `${name} line ${line}: ${key} ${useless}`,
-          todo: 'remove the key',
         }),
       )
       return

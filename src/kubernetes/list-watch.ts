@@ -28,6 +28,8 @@ export interface ListWatchOptions<T extends KubeObject> {
   readonly observer?: ListWatchObserver
   /** objects a page. @default 500, as client-go */
   readonly pageSize?: number
+  /** Longest pause before an interrupted list or watch is tried again. @default 5,000 */
+  readonly retryMaxMs?: number
   /** Neither object nor bookmark for so long (the server sends one a minute): the watch is dead. @default 90,000 */
   readonly idleTimeoutMs?: number
 }
@@ -120,7 +122,8 @@ export class ListWatch<T extends KubeObject> {
       if (!failed || this.#lines > linesBefore) failures = 0
       const atOnce = !failed || (expired && failures === 0)
       if (failed) failures++
-      const delayMs = atOnce ? 0 : backoffMs(RETRY, failures, random, askedMs)
+      const limits = { firstMs: RETRY.firstMs, maxMs: this.#options.retryMaxMs ?? RETRY.maxMs }
+      const delayMs = atOnce ? 0 : backoffMs(limits, failures, random, askedMs)
       observer?.interrupted(path, why, delayMs)
       if (delayMs > 0) await sleep(clock, delayMs, signal).catch(() => undefined)
     }

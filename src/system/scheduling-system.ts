@@ -422,6 +422,7 @@ export class SchedulingSystem {
       clock,
       random: seededRandom(this.#configuration.scheduling.seed + this.#watches.length),
       path: collectionPath(kind),
+      retryMaxMs: this.#configuration.scheduler.watchIntervalMs,
       feed,
       ...(fieldSelector === undefined ? {} : { fieldSelector }),
       observer: {
