@@ -34,10 +34,14 @@ const install = () => {
   const npm = process.env.npm_execpath
   const args = ['ci', '--loglevel=error', '--no-audit', '--no-fund']
   const options = { cwd: root, stdio: ['ignore', 2, 2] }
-  const done = npm?.endsWith('.js') ? spawnSync(process.execPath, [npm, ...args], options) : spawnSync('npm', args, options)
+  const done = npm?.endsWith('.js')
+    ? spawnSync(process.execPath, [npm, ...args], options)
+    : spawnSync('npm', args, options)
   if (done.error) stop(`npm could not be started (${done.error.message}); it comes with Node: https://nodejs.org`)
   if (done.status !== 0)
-    stop(`npm ci failed with exit code ${done.status} in ${root}; its message stands above. Is the folder writable, and a registry in reach?`)
+    stop(
+      `npm ci failed with exit code ${done.status} in ${root}; its message stands above. Is the folder writable, and a registry in reach?`,
+    )
 }
 
 /**
