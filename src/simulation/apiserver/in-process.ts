@@ -1,9 +1,10 @@
 import type { KubeObject, WatchEvent } from '../../cluster/objects.ts'
 import type { ObjectAccess } from './access.ts'
 import { badRequest } from './failure.ts'
-import type { ApiObject } from './json.ts'
+import type { ApiObject, Json } from './json.ts'
 import type { Registry } from './registry.ts'
 import { type Resource, resourceNamed } from './resources.ts'
+import { decode } from './schema.ts'
 import type { Change } from './store.ts'
 
 const rowOf = (resource: string): Resource => {
@@ -39,6 +40,7 @@ export class InProcessAccess implements ObjectAccess {
     // A copy: defaults are filled in deep within.
     const own = structuredClone(object) as ApiObject
     const body: ApiObject = { ...own, metadata: own.metadata ?? {} }
+    decode(row.type, body, row.kind, row.version, 'Ignore')
     return this.#registry.create(
       row,
       body.metadata.namespace ?? '',
@@ -50,6 +52,11 @@ export class InProcessAccess implements ObjectAccess {
     const row = rowOf(resource)
     const body: ApiObject = { ...object, metadata: { ...object.metadata } }
     const { namespace = '', name = '' } = body.metadata
+    // What the caller took over from the stored object is in its stored form already.
+    const before = this.#registry.find(row, namespace, name)?.object
+    const changed: Json = {}
+    for (const [field, value] of Object.entries(body)) if (value !== before?.[field]) changed[field] = value
+    decode(row.type, changed, row.kind, row.version, 'Ignore')
     return this.#registry.update(
       row,
       namespace,

@@ -16,7 +16,7 @@ export interface Page {
 }
 
 /** Pages of a list come from the state at which its first page was read; so many of these are remembered. */
-const snapshotLimit = 64
+const snapshotLimit = 16
 
 const encode = (revision: number, start: string): string =>
   Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: `${start}\0` })).toString('base64url')

@@ -24,8 +24,8 @@ export interface Resource {
   /** has a status that only the status subresource writes */
   readonly hasStatus: boolean
   readonly nameRule: NameRule
-  /** fields beside metadata.name and metadata.namespace that a field selector may name */
-  readonly selectableFields: readonly string[]
+  /** fields beside metadata.name and metadata.namespace that a field selector may name, with their paths in stored objects */
+  readonly selectableFields: ReadonlyMap<string, string>
   /** metadata.generation counts changes of spec */
   readonly generation: boolean
   /** may be updated without saying which resourceVersion is meant */
@@ -70,7 +70,7 @@ const resource = (row: Row): Resource => {
     verbs: allVerbs,
     hasStatus: false,
     nameRule: 'subdomain',
-    selectableFields: [],
+    selectableFields: new Map(),
     generation: false,
     unconditionalUpdate: true,
     returnsDeleted: false,
@@ -92,8 +92,10 @@ const resource = (row: Row): Resource => {
   }
 }
 
+const fields = (...names: string[]): ReadonlyMap<string, string> => new Map(names.map((name) => [name, name]))
+
 const all = ['all']
-const eventFields = [
+const eventFields = fields(
   'involvedObject.kind',
   'involvedObject.namespace',
   'involvedObject.name',
@@ -105,7 +107,16 @@ const eventFields = [
   'reportingComponent',
   'source',
   'type',
-]
+)
+/** The same under the names of events.k8s.io. */
+const newEventFields = new Map([
+  ...['kind', 'namespace', 'name', 'uid', 'apiVersion', 'resourceVersion', 'fieldPath'].map(
+    (field) => [`regarding.${field}`, `involvedObject.${field}`] as const,
+  ),
+  ['reportingController', 'reportingComponent'] as const,
+  ['reason', 'reason'] as const,
+  ['type', 'type'] as const,
+])
 const workload = {
   group: 'apps',
   categories: all,
@@ -126,7 +137,7 @@ export const resources: readonly Resource[] = [
     shortNames: ['ns'],
     hasStatus: true,
     nameRule: 'label',
-    selectableFields: ['status.phase'],
+    selectableFields: fields('status.phase'),
     verbs: allVerbs.filter((verb) => verb !== 'deletecollection'),
     defaults: defaults.namespaceDefaults,
   }),
@@ -137,7 +148,7 @@ export const resources: readonly Resource[] = [
     clusterWide: true,
     shortNames: ['no'],
     hasStatus: true,
-    selectableFields: ['spec.unschedulable'],
+    selectableFields: fields('spec.unschedulable'),
     defaults: defaults.nodeDefaults,
     validate: kinds.checkNode,
     validateUpdate: kinds.checkNodeUpdate,
@@ -152,7 +163,7 @@ export const resources: readonly Resource[] = [
     hasStatus: true,
     generation: true,
     graceful: true,
-    selectableFields: [
+    selectableFields: fields(
       'spec.nodeName',
       'spec.restartPolicy',
       'spec.schedulerName',
@@ -161,7 +172,7 @@ export const resources: readonly Resource[] = [
       'status.phase',
       'status.podIP',
       'status.nominatedNodeName',
-    ],
+    ),
     defaults: defaults.podDefaults,
     updateDefaults: defaults.podUpdateDefaults,
     validate: kinds.checkPod,
@@ -184,7 +195,7 @@ export const resources: readonly Resource[] = [
     plural: 'events',
     storedIn: 'events',
     shortNames: ['ev'],
-    selectableFields: eventFields,
+    selectableFields: newEventFields,
     fromWire: fromEventsV1,
     toWire: toEventsV1,
     validate: (event, errors) => kinds.checkEvent(event, errors, true),
@@ -201,7 +212,7 @@ export const resources: readonly Resource[] = [
     group: '',
     kind: 'Secret',
     plural: 'secrets',
-    selectableFields: ['type'],
+    selectableFields: fields('type'),
     defaults: defaults.secretDefaults,
     updateDefaults: defaults.secretDefaults,
     validateUpdate: kinds.checkConfigUpdate,

@@ -25,20 +25,17 @@ export const labelSelector = (text: string): Matches | undefined => {
 
 /**
  * A field selector as in a query: `spec.nodeName=n1,status.phase!=Failed`. undefined for an empty one.
- * @param supported fields that this resource can be selected by, beside metadata.name and metadata.namespace
+ * @param supported fields that this resource can be selected by, with their paths in stored objects; metadata.name and
+ *   metadata.namespace always are
  * @throws ApiFailure 400
  */
-export const fieldSelector = (text: string, supported: readonly string[]): Matches | undefined => {
+export const fieldSelector = (text: string, supported: ReadonlyMap<string, string>): Matches | undefined => {
   if (text.trim() === '') return undefined
-  const requirements = refusing(() => parseFieldSelector(text)).map(({ field, equals, value }) => ({
-    field,
-    path: field.split('.'),
-    equals,
-    value,
-  }))
-  for (const { field } of requirements)
-    if (field !== 'metadata.name' && field !== 'metadata.namespace' && !supported.includes(field))
-      throw badRequest(`field label not supported: ${field}`)
+  const requirements = refusing(() => parseFieldSelector(text)).map(({ field, equals, value }) => {
+    const path = field === 'metadata.name' || field === 'metadata.namespace' ? field : supported.get(field)
+    if (path === undefined) throw badRequest(`field label not supported: ${field}`)
+    return { path: path.split('.'), equals, value }
+  })
   return (object) =>
     requirements.every(({ path, equals, value }) => {
       const found = at(object, ...path)

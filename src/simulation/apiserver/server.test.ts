@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:http2'
 import { after, before, describe, test } from 'node:test'
+import fc from 'fast-check'
 import { VirtualClock, systemClock } from '../../clock/clock.ts'
 import { seededRandom } from '../../clock/random.ts'
 import type { KubeObject, PodObject } from '../../cluster/objects.ts'
@@ -286,6 +287,156 @@ describe('an embedded API server in virtual time', { timeout }, () => {
       return [metadata?.name ?? '', metadata?.uid ?? '', metadata?.creationTimestamp ?? '']
     }
     assert.deepEqual(await made(), await made())
+  })
+})
+
+describe('requests that nobody would send on purpose', { timeout: 60_000 }, () => {
+  const whole: Json = {
+    metadata: {
+      name: 'odd',
+      labels: { a: 'b' },
+      finalizers: ['x.y/z'],
+      ownerReferences: [{ apiVersion: 'v1', kind: 'K', name: 'n', uid: 'u' }],
+    },
+    spec: {
+      containers: [
+        {
+          name: 'c',
+          image: 'i',
+          ports: [{ containerPort: 1 }],
+          env: [{ name: 'E' }],
+          resources: { requests: { cpu: '1' }, limits: { cpu: '1' } },
+        },
+      ],
+      initContainers: [{ name: 'd', image: 'i' }],
+      tolerations: [{ key: 'k', operator: 'Exists' }],
+      nodeSelector: { a: 'b' },
+      schedulingGates: [{ name: 'g' }],
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [{ matchExpressions: [{ key: 'k', operator: 'Exists' }] }],
+          },
+        },
+      },
+      topologySpreadConstraints: [
+        {
+          maxSkew: 1,
+          topologyKey: 'z',
+          whenUnsatisfiable: 'DoNotSchedule',
+          labelSelector: { matchLabels: { a: 'b' } },
+        },
+      ],
+      volumes: [{ name: 'v', configMap: { name: 'c' } }],
+      template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } },
+      selector: { matchLabels: { a: 'b' } },
+      taints: [{ key: 'k', effect: 'NoSchedule' }],
+    },
+    status: {
+      conditions: [{ type: 'T', status: 'True' }],
+      capacity: { cpu: '1' },
+      containerStatuses: [{ name: 'c', state: { running: {} } }],
+    },
+    data: { a: 'b' },
+    involvedObject: { namespace: 'default', name: 'x' },
+    series: { count: 2 },
+  }
+  const spots: string[][] = []
+  const visit = (value: unknown, path: string[]): void => {
+    if (path.length > 0) spots.push(path)
+    if (typeof value === 'object' && value !== null)
+      for (const [key, inner] of Object.entries(value)) visit(inner, [...path, key])
+  }
+  visit(whole, [])
+  const withSpot = (path: readonly string[], value: unknown): Json => {
+    const copy = structuredClone(whole)
+    let here: Record<string, unknown> = copy
+    for (const key of path.slice(0, -1)) here = here[key] as Record<string, unknown>
+    here[path.at(-1) ?? ''] = value
+    return copy
+  }
+
+  test('are answered with what is wrong, never with an internal error', async () => {
+    const defects: string[] = []
+    const server = await startApiServer({ clock: systemClock, tls: false, log: (message) => defects.push(message) })
+    const client = new ContractClient({ url: server.url, token: server.token, ca: '' })
+    const kinds = [
+      '/api/v1/namespaces/default/pods',
+      '/api/v1/nodes',
+      '/api/v1/namespaces/default/events',
+      '/apis/events.k8s.io/v1/namespaces/default/events',
+      '/apis/apps/v1/namespaces/default/deployments',
+      '/api/v1/namespaces/default/configmaps',
+      '/api/v1/namespaces/default/secrets',
+      '/apis/policy/v1/namespaces/default/poddisruptionbudgets',
+    ]
+    for (const kind of kinds) await client.post(kind, whole)
+    try {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.constantFrom(...kinds),
+          fc.constantFrom(...spots),
+          fc.jsonValue({ maxDepth: 2 }),
+          async (kind, spot, value) => {
+            const body = withSpot(spot, value)
+            const answers = [
+              await client.post(kind, body),
+              await client.put(`${kind}/odd`, body),
+              await client.merge(`${kind}/odd`, body),
+              await client.strategic(`${kind}/odd`, body),
+              await client.strategic(`${kind}/odd/status`, body),
+              await client.get(kind, { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' }),
+              await client.post(`${kind}/odd/binding`, body),
+              await client.delete(`${kind}/odd?dryRun=All`, body),
+            ]
+            for (const answer of answers)
+              assert.notEqual(
+                answer.body['reason'],
+                'InternalError',
+                `${kind} ${spot.join('.')} ${JSON.stringify(value)}: ${answer.text}`,
+              )
+          },
+        ),
+        { seed: 15, numRuns: 150 },
+      )
+      assert.deepEqual(defects, [])
+    } finally {
+      await client.close()
+      await server.stop()
+    }
+  })
+
+  test('odd paths and queries are no exception', async () => {
+    const server = await startApiServer({ clock: systemClock, tls: false })
+    const client = new ContractClient({ url: server.url, token: server.token, ca: '' })
+    try {
+      for (const path of [
+        '/',
+        '//',
+        '/api',
+        '/apis/',
+        '/api/v1/',
+        '/api//pods',
+        '/api/v1/namespaces//pods',
+        '/api/v1/pods/%',
+        '/api/v1/namespaces/a/b/c/d/e',
+        '/api/v1/watch',
+        '/openapi/v3/x',
+        '/api/v1/pods?limit=-1',
+        '/api/v1/pods?limit=1e9',
+        '/api/v1/pods?continue=e30',
+        '/api/v1/pods?labelSelector=%00',
+        '/api/v1/pods?fieldSelector==',
+        '/api/v1/pods?resourceVersion=-1',
+        '/api/v1/nodes?watch=1&resourceVersion=z',
+        '/api/v1/constructor',
+        '/apis/__proto__/v1/pods',
+      ])
+        assert.ok((await client.get(path)).status < 500, path)
+    } finally {
+      await client.close()
+      await server.stop()
+    }
   })
 })
 
