@@ -434,10 +434,10 @@ export class Registry {
   #removeFinally(resource: Resource, entry: Entry, last: ApiObject = entry.object): ApiObject {
     const object = { ...last, metadata: { ...last.metadata } }
     this.store.remove(this.collection(resource), entry, object)
-    const name = object.metadata.name ?? ''
-    if (resource.plural === 'nodes') {
-      const usage = this.store.collection('nodes.metrics.k8s.io')
-      const measured = usage.entries.get(name)
+    // What was measured of a node or pod goes with it.
+    if (resource.group === '' && (resource.plural === 'nodes' || resource.plural === 'pods')) {
+      const usage = this.store.collection(`${resource.plural}.metrics.k8s.io`)
+      const measured = usage.entries.get(entry.key)
       if (measured !== undefined)
         this.store.remove(usage, measured, { ...measured.object, metadata: { ...measured.object.metadata } })
     }

@@ -148,8 +148,8 @@ export class EmbeddedApiServer {
     this.#usage.setNode(node, usage)
   }
 
-  /** What a pod uses, all its containers together; undefined: nothing is known any more. */
-  setPodUsage(namespace: string, pod: string, usage: NodeUsage | undefined): void {
+  /** What a pod uses, all its containers together. Measurements go with their node or pod. */
+  setPodUsage(namespace: string, pod: string, usage: NodeUsage): void {
     this.#usage.setPod(namespace, pod, usage)
   }
 

@@ -29,19 +29,12 @@ export class UsageMeasurements {
     this.#put('nodes.metrics.k8s.io', name, { kind: 'NodeMetrics', metadata: { name }, usage: quantities(usage) })
   }
 
-  setPod(namespace: string, name: string, usage: NodeUsage | undefined): void {
-    const key = `${namespace}/${name}`
-    const collection = this.#store.collection('pods.metrics.k8s.io')
-    if (usage !== undefined) {
-      this.#put('pods.metrics.k8s.io', key, {
-        kind: 'PodMetrics',
-        metadata: { name, namespace },
-        containers: [{ name: 'all', usage: quantities(usage) }],
-      })
-      return
-    }
-    const entry = collection.entries.get(key)
-    if (entry !== undefined) collection.entries.delete(key)
+  setPod(namespace: string, name: string, usage: NodeUsage): void {
+    this.#put('pods.metrics.k8s.io', `${namespace}/${name}`, {
+      kind: 'PodMetrics',
+      metadata: { name, namespace },
+      containers: [{ name: 'all', usage: quantities(usage) }],
+    })
   }
 
   #put(resource: string, key: string, { kind, metadata, ...rest }: ApiObject): void {
