@@ -80,7 +80,7 @@ export interface Container {
   ports?: ContainerPort[]
   restartPolicy?: string
   restartPolicyRules?: { action?: string }[]
-  volumeMounts?: { bindMountOptions?: unknown }[]
+  volumeMounts?: { bindMountOptions?: string[] }[]
 }
 
 export interface SelectorRequirement {
@@ -125,6 +125,21 @@ export interface Condition {
   observedGeneration?: number
 }
 
+/** One entry of `spec.volumes`; of the kinds of source only those that a rule looks at. */
+export interface PodVolumeSource {
+  name?: string
+  persistentVolumeClaim?: { claimName?: string; readOnly?: boolean }
+  ephemeral?: unknown
+  gcePersistentDisk?: { pdName?: string; readOnly?: boolean }
+  awsElasticBlockStore?: { volumeID?: string }
+  iscsi?: { iqn?: string; readOnly?: boolean }
+  rbd?: { monitors?: string[]; pool?: string; image?: string; readOnly?: boolean }
+  azureDisk?: { diskName?: string; diskURI?: string }
+  cinder?: { volumeID?: string }
+  portworxVolume?: { volumeID?: string }
+  csi?: { driver?: string }
+}
+
 export interface PodSpec {
   nodeName?: string
   schedulerName?: string
@@ -142,7 +157,7 @@ export interface PodSpec {
   overhead?: Quantities
   resources?: ResourceRequirements
   schedulingGates?: { name?: string }[]
-  volumes?: unknown[]
+  volumes?: PodVolumeSource[]
   hostNetwork?: boolean
   hostUsers?: boolean
   resourceClaims?: unknown[]
@@ -189,4 +204,58 @@ export interface NodeStatus {
 export interface NodeObject extends KubeObject {
   spec?: NodeSpec
   status?: NodeStatus
+}
+
+export interface PersistentVolumeObject extends KubeObject {
+  spec?: {
+    capacity?: Quantities
+    accessModes?: string[]
+    volumeMode?: string
+    storageClassName?: string
+    volumeAttributesClassName?: string
+    claimRef?: { namespace?: string; name?: string; uid?: string }
+    nodeAffinity?: { required?: { nodeSelectorTerms?: NodeSelectorTerm[] } }
+    csi?: { driver?: string; volumeHandle?: string }
+    gcePersistentDisk?: { pdName?: string }
+    awsElasticBlockStore?: { volumeID?: string }
+    azureDisk?: { diskName?: string; diskURI?: string }
+    cinder?: { volumeID?: string }
+    portworxVolume?: { volumeID?: string }
+  }
+  status?: { phase?: string }
+}
+export interface PersistentVolumeClaimObject extends KubeObject {
+  spec?: {
+    accessModes?: string[]
+    resources?: ResourceRequirements
+    selector?: LabelSelector
+    storageClassName?: string
+    volumeAttributesClassName?: string
+    volumeMode?: string
+    volumeName?: string
+  }
+  status?: { phase?: string }
+}
+export interface TopologySelectorTerm {
+  matchLabelExpressions?: { key?: string; values?: string[] }[]
+}
+export interface StorageClassObject extends KubeObject {
+  provisioner?: string
+  volumeBindingMode?: string
+  allowedTopologies?: TopologySelectorTerm[]
+}
+export interface CSINodeObject extends KubeObject {
+  spec?: { drivers?: { name?: string; allocatable?: { count?: number } }[] }
+}
+export interface CSIDriverObject extends KubeObject {
+  spec?: { storageCapacity?: boolean; preventPodSchedulingIfMissing?: boolean }
+}
+export interface VolumeAttachmentObject extends KubeObject {
+  spec?: { attacher?: string; nodeName?: string; source?: { persistentVolumeName?: string } }
+}
+export interface CSIStorageCapacityObject extends KubeObject {
+  storageClassName?: string
+  nodeTopology?: LabelSelector
+  capacity?: string | number
+  maximumVolumeSize?: string | number
 }

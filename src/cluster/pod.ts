@@ -1,5 +1,6 @@
 import type { LabelSelector, NodeSelectorTerm, Taint, Toleration } from './objects.ts'
 import type { ResourceVector } from './resources.ts'
+import type { PodVolumes } from './volumes.ts'
 
 export type Labels = Readonly<Record<string, string>>
 
@@ -37,7 +38,9 @@ export interface PodShape {
   /** Names with a tag, init containers' first, one entry a container. */
   readonly images: readonly string[]
   readonly schedulingGates: readonly string[]
-  /** parts of the spec whose rules this version does not know yet (`podAffinity`, `volumes`, ...): such a pod waits with a reason that names them */
+  /** what a node must declare in status.declaredFeatures */
+  readonly requiredFeatures: readonly string[]
+  /** parts of the spec whose rules this version does not know yet (`podAffinity`, `resource claims`, ...): such a pod waits with a reason that names them */
   readonly unsupported: readonly string[]
 }
 
@@ -65,6 +68,8 @@ export interface Pod {
   readonly deleting: boolean
   readonly createdAtMs: number
   readonly shape: PodShape
+  /** no part of the shape: claims of StatefulSets differ from pod to pod. Equal ones are one object. */
+  readonly volumes: PodVolumes
   /** What the pod takes on its node once placed: differs from the shape's after an in-place resize. */
   readonly placedRequest: ResourceVector
   readonly placedScoringCpuMilli: number

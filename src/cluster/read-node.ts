@@ -2,8 +2,9 @@ import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Node } from './node.ts'
 import type { NodeObject } from './objects.ts'
 import { quantityEntries, quantityMilli, quantityUnits, resourceAmount } from './quantity.ts'
-import { type LabelTable, textOf } from './read-pod.ts'
+import type { LabelTable } from './read-pod.ts'
 import { type ResourceIndex, type ResourceNames, vectorOf } from './resources.ts'
+import { textOf } from './wire.ts'
 
 const KEPT_ANNOTATIONS = /^(?:stowage\.dev|agentaflow\.gpu)\//
 

@@ -1,17 +1,12 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Interned } from './interned.ts'
-import type {
-  Container,
-  ContainerStatus,
-  NodeSelectorTerm,
-  PodObject,
-  PodSpec,
-  Quantities,
-  SelectorRequirement,
-} from './objects.ts'
+import type { Container, ContainerStatus, PodObject, PodSpec, Quantities } from './objects.ts'
 import type { HostPort, Labels, Pod, PodPhase, PodShape } from './pod.ts'
 import { quantityEntries, quantityMilli, resourceAmount } from './quantity.ts'
+import { podVolumesOf } from './read-volumes.ts'
 import { type ResourceIndex, type ResourceNames, type ResourceVector, vectorOf } from './resources.ts'
+import { NO_VOLUMES, type PodVolumes } from './volumes.ts'
+import { objectsIn, termIn, textOf } from './wire.ts'
 
 /** kube-scheduler's stand-ins for a container without the request, when nodes are scored. */
 const DEFAULT_SCORING_CPU_MILLI = 100
@@ -93,29 +88,6 @@ const hostPorts = (spec: PodSpec): HostPort[] => {
   return ports
 }
 
-/** Entries of a list from outside. @throws TypeError unless it is a list of objects, or absent */
-const objectsIn = <T extends object>(list: readonly T[] | undefined | null, what: string): readonly T[] => {
-  if (list === undefined || list === null) return []
-  if (!Array.isArray(list) || (list as unknown[]).some((entry: unknown) => typeof entry !== 'object' || entry === null))
-    throw new TypeError(`${what} is no list of objects`)
-  return list as readonly T[]
-}
-
-/** A selector term whose lists may be relied on. @throws TypeError */
-const termIn = (term: NodeSelectorTerm, what: string): NodeSelectorTerm => {
-  const requirements = (list: readonly SelectorRequirement[] | undefined): SelectorRequirement[] =>
-    objectsIn(list, what).map(({ key, operator, values }) => {
-      if (values !== undefined && values !== null && !Array.isArray(values))
-        throw new TypeError(`${what} has values that are no list`)
-      return { key: textOf(key), operator: textOf(operator), values: (values ?? []).map(textOf) }
-    })
-  const { matchExpressions, matchFields } = term
-  return {
-    ...(matchExpressions ? { matchExpressions: requirements(matchExpressions) } : {}),
-    ...(matchFields ? { matchFields: requirements(matchFields) } : {}),
-  }
-}
-
 /** Volumes that bind a pod to no place, so that no rule of ours is missing for them. */
 const PLACELESS_VOLUMES = new Set([
   'configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'hostPath', 'nfs', 'image', 'gitRepo', 'name', 'csi',
@@ -152,6 +124,26 @@ const unsupportedParts = (spec: PodSpec): string[] => {
   return parts
 }
 
+/** Features that a node must declare before it may run such a pod, as NodeDeclaredFeatures infers them (v1.37). */
+const requiredFeatures = (spec: PodSpec): string[] => {
+  const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
+  const features: string[] = []
+  if (
+    containers.some(({ restartPolicyRules }) =>
+      objectsIn(restartPolicyRules, 'restartPolicyRules').some(({ action }) => action === 'RestartAllContainers'),
+    )
+  )
+    features.push('RestartAllContainersOnContainerExits')
+  if (spec.hostNetwork === true && spec.hostUsers === false) features.push('UserNamespacesHostNetworkSupport')
+  if (
+    containers.some(({ volumeMounts }) =>
+      objectsIn(volumeMounts, 'volumeMounts').some(({ bindMountOptions }) => (bindMountOptions ?? []).length > 0),
+    )
+  )
+    features.push('VolumeBindMountOptions')
+  return features
+}
+
 const KEPT_ANNOTATIONS =
   /^(?:stowage\.dev|agentaflow\.gpu)\/|^(?:cluster-autoscaler\.kubernetes\.io\/safe-to-evict|karpenter\.sh\/do-not-disrupt)$/
 
@@ -177,14 +169,12 @@ export class LabelTable {
   }
 }
 
-/** A string from outside, '' for anything else. */
-export const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
-
 /** Turns pods from the wire into the slim records of the scheduler. */
 export class PodReader {
   readonly #resources: ResourceNames
   readonly #labels: LabelTable
   readonly #shapes = new Interned<PodShape>()
+  readonly #volumeSets = new Interned<PodVolumes>()
   #nextShape = 1
 
   constructor(resources: ResourceNames, labels: LabelTable) {
@@ -223,6 +213,7 @@ export class PodReader {
         deleting: metadata.deletionTimestamp !== undefined,
         createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
         shape,
+        volumes: this.#volumes(name, spec),
         placedRequest: placed?.request ?? shape.request,
         placedScoringCpuMilli: placed?.scoringCpuMilli ?? shape.scoringCpuMilli,
         placedScoringMemoryBytes: placed?.scoringMemoryBytes ?? shape.scoringMemoryBytes,
@@ -238,6 +229,11 @@ export class PodReader {
         { cause },
       )
     }
+  }
+
+  #volumes(podName: string, spec: PodSpec): PodVolumes {
+    const volumes = podVolumesOf(podName, spec)
+    return volumes === NO_VOLUMES ? volumes : this.#volumeSets.get(JSON.stringify(volumes), () => volumes)
   }
 
   #vector(sums: MilliSums): ResourceVector {
@@ -270,6 +266,7 @@ export class PodReader {
       hostPorts: hostPorts(spec),
       images: containers.flatMap(({ image }) => (image ? [taggedImage(image)] : [])),
       schedulingGates: (spec.schedulingGates ?? []).map((gate) => gate.name ?? ''),
+      requiredFeatures: requiredFeatures(spec),
       unsupported: unsupportedParts(spec),
     }
     return this.#shapes.get(JSON.stringify(parts), () => ({

@@ -9,6 +9,7 @@ export const catalogue = {
   SELECTOR_MALFORMED: 'A label or field selector cannot be parsed',
   POD_MALFORMED: 'A pod from outside cannot be read',
   NODE_MALFORMED: 'A node from outside cannot be read',
+  VOLUME_MALFORMED: 'An object about volumes from outside cannot be read',
   // Configuration
   CONFIG_UNREADABLE: 'A configuration file cannot be read',
   CONFIG_UNKNOWN_KEY: 'A configuration key does not exist',

@@ -6,6 +6,7 @@ import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
 import type { ClusterState } from '../cluster/state.ts'
+import { NO_VOLUMES } from '../cluster/volumes.ts'
 import type { Constraint } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
 import { messageOf } from '../errors/catalogue.ts'
@@ -126,6 +127,7 @@ const unreadableShape: PodShape = {
   hostPorts: [],
   images: [],
   schedulingGates: [],
+  requiredFeatures: [],
   unsupported: [],
 }
 
@@ -398,6 +400,7 @@ export class Scheduler {
       deleting: object.metadata?.deletionTimestamp !== undefined,
       createdAtMs: this.#options.clock.nowMs(),
       shape: unreadableShape,
+      volumes: NO_VOLUMES,
       placedRequest: noResources,
       placedScoringCpuMilli: 0,
       placedScoringMemoryBytes: 0,
