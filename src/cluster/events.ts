@@ -30,7 +30,16 @@ export type ClusterEvent =
       readonly node: Node
       readonly index: NodeIndex
     }
-  | { readonly kind: 'PodAdd' | 'PodDelete'; readonly pod: Pod }
+  | { readonly kind: 'PodAdd'; readonly pod: Pod }
+  | {
+      readonly kind: 'PodDelete'
+      readonly pod: Pod
+      /**
+       * The pod was only nominated to a node, and gives up the room that was kept for it: it was kept from pods of at most
+       * this priority
+       */
+      readonly keptFromPriority?: number
+    }
   | { readonly kind: 'PodLabel' | 'PodScaleDown'; readonly before: Pod; readonly pod: Pod }
   | {
       readonly kind: 'SelfGates' | 'SelfLabel' | 'SelfToleration' | 'SelfScaleDown'

@@ -88,3 +88,7 @@ export const podKey = (pod: { readonly namespace: string; readonly name: string 
 export const isFinished = (phase: PodPhase): boolean => phase === 'Succeeded' || phase === 'Failed'
 
 export type { LabelSelector, NodeSelectorTerm, Taint, Toleration }
+  /** when its node began with it, to the second; Infinity: not yet */
+  readonly startedAtMs: number
+  /** a scheduler is evicting it to make room (DisruptionTarget with PreemptionByScheduler) */
+  readonly preempted: boolean

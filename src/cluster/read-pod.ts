@@ -289,6 +289,11 @@ export class PodReader {
   ): { request: ResourceVector; scoringCpuMilli: number; scoringMemoryBytes: number } {
     const { spec = {}, status = {} } = object
     const statuses = new Map<string, ContainerStatus>()
+        startedAtMs: Date.parse(status.startTime ?? '') || Number.POSITIVE_INFINITY,
+        preempted: (status.conditions ?? []).some(
+          ({ type, status: on, reason }) =>
+            type === 'DisruptionTarget' && on === 'True' && reason === 'PreemptionByScheduler',
+        ),
     for (const one of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])])
       statuses.set(one.name ?? '', one)
     const resized =

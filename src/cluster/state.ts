@@ -1,6 +1,7 @@
 import { StowageError } from '../errors/catalogue.ts'
 import type { ClusterEvent } from './events.ts'
 import { HOSTNAME_LABEL, type Node, type NodeClass, type NodeIndex } from './node.ts'
+import { Nominations } from './nominations.ts'
 import type { NodeObject, PodObject } from './objects.ts'
 import { type HostPort, isFinished, type Labels, type Pod, podKey } from './pod.ts'
 import { NodeReader } from './read-node.ts'
@@ -13,6 +14,14 @@ interface Placement {
   pod: Pod
   nodeName: string
   assumed: boolean
+}
+
+/** What may be imagined of one node (see `ClusterState.imagine`). */
+export interface Imagined {
+  /** as if the pod were there */
+  add(pod: Pod): void
+  /** as if the pod, which is there, were not */
+  remove(pod: Pod): void
 }
 
 interface ClassEntry extends NodeClass {
@@ -64,6 +73,9 @@ export class ClusterState implements ClusterView {
   #assumed = 0
   /** pods bound to nodes that are not (or no longer) known, by node */
   readonly #homeless = new Map<string, Set<string>>()
+  readonly #nominations = new Nominations()
+  /** how many pods of each priority count on known nodes */
+  readonly #priorities = new Map<number, number>()
   readonly #images = new Map<string, { bytes: number; nodes: number }>()
   #measuredCpuMilli = new Float64Array(0)
   #measuredMemoryBytes = new Float64Array(0)
@@ -227,14 +239,19 @@ export class ClusterState implements ClusterView {
 
   // Pods
 
-  /** A pod that is new or has changed. Only pods with a node that are not finished count. */
+  /**
+   * A pod that is new or has changed. Only pods with a node that are not finished count; of others only where they are
+   * nominated is kept.
+   */
   applyPod(pod: Pod): ClusterEvent[] {
     const placement = this.#placements.get(pod.uid)
     const placed = pod.nodeName !== '' && !isFinished(pod.phase)
     if (placement === undefined) {
-      if (!placed) return []
+      if (!placed) return isFinished(pod.phase) ? this.#denominate(pod.uid, '') : freed(this.#nominations.seen(pod))
+      const events = this.#denominate(pod.uid, pod.nodeName)
       this.#place(pod, pod.nodeName, false)
-      return [{ kind: 'PodAdd', pod }]
+      events.push({ kind: 'PodAdd', pod })
+      return events
     }
     if (!placed) {
       // An older view of a pod that we have decided already.
@@ -269,7 +286,7 @@ export class ClusterState implements ClusterView {
   /** A pod that is gone, wherever it was. */
   removePod(uid: string): ClusterEvent[] {
     const placement = this.#placements.get(uid)
-    if (placement === undefined) return []
+    if (placement === undefined) return this.#denominate(uid, '')
     this.#placements.delete(uid)
     if (placement.assumed) this.#assumed--
     const index = this.#indexes.get(placement.nodeName)
@@ -278,9 +295,7 @@ export class ClusterState implements ClusterView {
       sheltered?.delete(uid)
       if (sheltered?.size === 0) this.#homeless.delete(placement.nodeName)
     } else {
-      this.#podsOn[index]?.delete(uid)
-      if (placement.pod.shape.hostPorts.length > 0) this.#recollectPorts(index)
-      this.#count(index, placement.pod, -1)
+      this.#unsettle(index, placement.pod)
       this.#touch(index)
     }
     return [{ kind: 'PodDelete', pod: placement.pod }]
@@ -295,13 +310,79 @@ export class ClusterState implements ClusterView {
       throw new StowageError('INTERNAL', {
         found: `pod ${podKey(pod)} is placed on ${this.placeOf(pod.uid)} and was assumed again`,
       })
-    this.#place(pod, this.node(index).name, true)
-    return [{ kind: 'PodAdd', pod }]
+    const { name } = this.node(index)
+    const events = this.#denominate(pod.uid, name)
+    this.#place(pod, name, true)
+    events.push({ kind: 'PodAdd', pod })
+    return events
   }
 
   /** Gives back what an assumed pod took; nothing if it has been seen bound meanwhile. */
   forget(uid: string): ClusterEvent[] {
     return this.isAssumed(uid) ? this.removePod(uid) : []
+  }
+
+  // Nominations
+
+  /** Room is made for an unbound pod on that node, and kept for it from now on; '': nowhere any more. */
+  nominate(pod: Pod, nodeName: string): ClusterEvent[] {
+    return freed(this.#nominations.nominate(pod, nodeName))
+  }
+
+  /** Where room is kept for an unbound pod: the node's name, '' if nowhere. */
+  nominationOf(uid: string): string {
+    return this.#nominations.nodeOf(uid)
+  }
+
+  /** Names of nodes, known or not, with the pods of all schedulers that are nominated there, by uid. */
+  get nominated(): ReadonlyMap<string, ReadonlyMap<string, Pod>> {
+    return this.#nominations.byNode
+  }
+
+  /** The lowest priority of a pod on any known node; Infinity without any. */
+  get lowestPriority(): number {
+    let lowest = Number.POSITIVE_INFINITY
+    for (const priority of this.#priorities.keys()) lowest = Math.min(lowest, priority)
+    return lowest
+  }
+
+  /**
+   * Asks what would be if pods came to a node or left it. When `ask` is done, everything is exactly as before. Nothing else
+   * may change the state meanwhile, so it must be synchronous.
+   */
+  imagine<T>(index: NodeIndex, ask: (imagined: Imagined) => T): T {
+    // an index in use
+    const generation = this.generation[index]!
+    const ports = this.portsOn(index)
+    const added = new Map<string, Pod>()
+    /** the pods in their order, once one has been taken away */
+    let before: Map<string, Pod> | undefined
+    try {
+      return ask({
+        add: (pod) => {
+          if (before?.has(pod.uid) !== true) added.set(pod.uid, pod)
+          this.#settle(index, pod)
+          this.#touch(index)
+        },
+        remove: (pod) => {
+          if (!added.delete(pod.uid) && before === undefined) {
+            before = new Map(this.#podsOn[index])
+            for (const uid of added.keys()) before.delete(uid)
+          }
+          this.#unsettle(index, pod)
+          this.#touch(index)
+        },
+      })
+    } finally {
+      for (const pod of added.values()) this.#unsettle(index, pod)
+      if (before !== undefined) {
+        const left = this.#podsOn[index]
+        for (const pod of before.values()) if (left?.has(pod.uid) !== true) this.#settle(index, pod)
+        this.#podsOn[index] = before
+      }
+      this.#ports[index] = ports
+      this.generation[index] = generation
+    }
   }
 
   // The sum
@@ -375,6 +456,18 @@ export class ClusterState implements ClusterView {
     this.#count(index, pod, 1)
   }
 
+  #unsettle(index: NodeIndex, pod: Pod): void {
+    this.#podsOn[index]?.delete(pod.uid)
+    if (pod.shape.hostPorts.length > 0) this.#recollectPorts(index)
+    this.#count(index, pod, -1)
+  }
+
+  /** The pod's nomination ends, because it is placed on `nodeName` or gone (''). */
+  #denominate(uid: string, nodeName: string): ClusterEvent[] {
+    const ended = this.#nominations.remove(uid)
+    return ended === undefined || ended.nodeName === nodeName ? [] : freed(ended.pod)
+  }
+
   #recollectPorts(index: NodeIndex): void {
     this.#ports[index] = [...this.podsOn(index)].flatMap((pod) => pod.shape.hostPorts)
   }
@@ -396,6 +489,9 @@ export class ClusterState implements ClusterView {
       column[index] = column[index]! + sign * amounts[i]!
     }
     this.podCount[index] = this.podCount[index]! + sign
+    const ofPriority = (this.#priorities.get(pod.priority) ?? 0) + sign
+    if (ofPriority === 0) this.#priorities.delete(pod.priority)
+    else this.#priorities.set(pod.priority, ofPriority)
     this.scoringCpuMilli[index] = this.scoringCpuMilli[index]! + sign * pod.placedScoringCpuMilli
     this.scoringMemoryBytes[index] = this.scoringMemoryBytes[index]! + sign * pod.placedScoringMemoryBytes
   }
@@ -505,6 +601,10 @@ export class ClusterState implements ClusterView {
     }
   }
 }
+
+/** A nomination has changed or ended: as if a pod had left, for those from whom its room was kept. */
+const freed = (pod: Pod | undefined): ClusterEvent[] =>
+  pod === undefined ? [] : [{ kind: 'PodDelete', pod, keptFromPriority: pod.priority }]
 
 const sameImages = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean => {
   if (a.size !== b.size) return false

@@ -123,6 +123,10 @@ const unreadableShape: PodShape = {
   nodeSelector: {},
   requiredTerms: undefined,
   preferredTerms: [],
+  podAffinity: [],
+  podAntiAffinity: [],
+  preferredPodTerms: [],
+  spread: [],
   tolerations: [],
   hostPorts: [],
   images: [],
@@ -334,7 +338,13 @@ export class Scheduler {
     }
     if (pod.nodeName !== '') this.#podSeenOnNode(pod)
     else if (isFinished(pod.phase)) this.#podGone(pod.uid)
-    else if (this.#profiles.has(pod.schedulerName)) this.#podSeenWithoutNode(pod)
+    else {
+      // Nominated pods of every scheduler keep their room; others change nothing while they have no node. What is placed
+      // stays so: that was an older view.
+      const events = this.#cluster.placeOf(pod.uid) === '' ? this.#cluster.applyPod(pod) : []
+      if (events.length > 0 || pod.nominatedNodeName !== '') this.#changed(events)
+      if (this.#profiles.has(pod.schedulerName)) this.#podSeenWithoutNode(pod)
+    }
   }
 
   #podSeenOnNode(pod: Pod): void {
@@ -394,11 +404,14 @@ export class Scheduler {
       labels: {},
       annotations: {},
       ownerUid: '',
+      controller: '',
       nodeName: '',
       nominatedNodeName: '',
       phase: 'Pending',
       deleting: object.metadata?.deletionTimestamp !== undefined,
       createdAtMs: this.#options.clock.nowMs(),
+      startedAtMs: Number.POSITIVE_INFINITY,
+      preempted: false,
       shape: unreadableShape,
       volumes: NO_VOLUMES,
       placedRequest: noResources,
