@@ -8,6 +8,7 @@ import { NodeReader } from './read-node.ts'
 import { LabelTable, PodReader, sameVector } from './read-pod.ts'
 import { CPU, MEMORY, ResourceNames, type ResourceVector } from './resources.ts'
 import type { ClusterView, UsageSource } from './view.ts'
+import { VolumeState } from './volume-state.ts'
 
 /** A pod that counts on a node. `assumed`: decided by us, not yet seen bound. */
 interface Placement {
@@ -44,6 +45,7 @@ const classKeyOf = (labels: Labels, node: Node): string =>
  */
 export class ClusterState implements ClusterView {
   readonly resources = new ResourceNames()
+  readonly volumes = new VolumeState()
   readonly #labelTable = new LabelTable()
   readonly #podReader = new PodReader(this.resources, this.#labelTable)
   readonly #nodeReader = new NodeReader(this.resources, this.#labelTable)
@@ -197,6 +199,7 @@ export class ClusterState implements ClusterView {
     const node = this.node(index)
     for (const [uid, pod] of this.#podsOn[index] ?? []) {
       this.#count(index, pod, -1)
+      this.volumes.unplace(pod, name)
       this.#shelter(name).add(uid)
     }
     this.#podsOn[index] = undefined
@@ -454,12 +457,14 @@ export class ClusterState implements ClusterView {
     this.#podsOn[index]?.set(pod.uid, pod)
     if (pod.shape.hostPorts.length > 0) this.#ports[index] = [...this.portsOn(index), ...pod.shape.hostPorts]
     this.#count(index, pod, 1)
+    this.volumes.place(pod, this.node(index).name)
   }
 
   #unsettle(index: NodeIndex, pod: Pod): void {
     this.#podsOn[index]?.delete(pod.uid)
     if (pod.shape.hostPorts.length > 0) this.#recollectPorts(index)
     this.#count(index, pod, -1)
+    this.volumes.unplace(pod, this.node(index).name)
   }
 
   /** The pod's nomination ends, because it is placed on `nodeName` or gone (''). */

@@ -1,6 +1,7 @@
 import type { HostPort, Pod } from './pod.ts'
 import type { Node, NodeClass, NodeIndex } from './node.ts'
 import type { ResourceNames } from './resources.ts'
+import type { VolumeView } from './volume-state.ts'
 
 /** Where a node's load comes from: measured by metrics.k8s.io, or the requests of its pods. */
 export type UsageSource = 'metrics.k8s.io' | 'requests'
@@ -12,6 +13,8 @@ export type UsageSource = 'metrics.k8s.io' | 'requests'
  */
 export interface ClusterView {
   readonly resources: ResourceNames
+  /** volumes, claims, and what attaches them */
+  readonly volumes: VolumeView
   /** nodes in use, in order of arrival: `order[0] ... order[nodeCount - 1]` */
   readonly order: Int32Array
   readonly nodeCount: number
