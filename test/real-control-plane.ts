@@ -12,10 +12,16 @@ import { setTimeout as pause } from 'node:timers/promises'
 export interface ControlPlaneOptions {
   /**
    * kube-scheduler with client limits that do not hold it back. `profiles` is YAML for the `profiles:` key of its
-   * KubeSchedulerConfiguration, and `parallelism` its number of filtering workers (1 makes its node order exact).
+   * KubeSchedulerConfiguration, `parallelism` its number of filtering workers (1 makes its node order exact), `configuration`
+   * further keys of it in YAML, and `vmodule` how much single source files log (`schedule_one=10`).
    * @default it does not run
    */
-  readonly scheduler?: { readonly profiles?: string; readonly parallelism?: number }
+  readonly scheduler?: {
+    readonly profiles?: string
+    readonly parallelism?: number
+    readonly configuration?: string
+    readonly vmodule?: string
+  }
   /** @default false */
   readonly controllerManager?: boolean
   /** kwok plays the kubelet of every node @default false */
@@ -29,6 +35,8 @@ export interface ControlPlane {
   /** `https://127.0.0.1:PORT` */
   readonly url: string
   readonly token: string
+  /** what kube-scheduler logs, in a file that grows */
+  readonly schedulerLogPath: string
   /** PEM of the authority that signed the server's certificate */
   readonly ca: string
   /** Kills kube-apiserver as a crash would; etcd keeps what it has. */
@@ -193,7 +201,12 @@ users: [{name: admin, user: {token: "${token}"}}]
     }
     await runApiServer()
 
-    const startScheduler: ControlPlane['startScheduler'] = async ({ profiles, parallelism } = {}) => {
+    const startScheduler: ControlPlane['startScheduler'] = async ({
+      profiles,
+      parallelism,
+      configuration,
+      vmodule,
+    } = {}) => {
       const [port] = await freePorts(1)
       writeFileSync(
         at('kube-scheduler.yaml'),
@@ -201,13 +214,14 @@ users: [{name: admin, user: {token: "${token}"}}]
 kind: KubeSchedulerConfiguration
 clientConnection: {kubeconfig: "${kubeconfigPath}", qps: 5000, burst: 5000}
 leaderElection: {leaderElect: false}
-${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles === undefined ? '' : `profiles:\n${profiles}\n`}`,
+${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles === undefined ? '' : `profiles:\n${profiles}\n`}${configuration === undefined ? '' : `${configuration}\n`}`,
       )
       run('kube-scheduler', {
         config: at('kube-scheduler.yaml'),
         'cert-dir': at('certs-scheduler'),
         'bind-address': '127.0.0.1',
         'secure-port': port,
+        ...(vmodule === undefined ? {} : { vmodule }),
       })
       const certificate = at('certs-scheduler/kube-scheduler.crt')
       await waitFor(
@@ -243,6 +257,7 @@ ${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles ==
       kubeconfigPath,
       url,
       token,
+      schedulerLogPath: at('kube-scheduler.log'),
       ca: readFileSync(at('certs/apiserver.crt'), 'utf8'),
       killApiServer: () => kill('kube-apiserver'),
       restartApiServer: runApiServer,

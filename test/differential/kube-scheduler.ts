@@ -1,0 +1,391 @@
+// The real kube-scheduler as one of the two that the differential test compares.
+import { once } from 'node:events'
+import { closeSync, type FSWatcher, openSync, readSync, watch } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { systemClock } from '../../src/clock/clock.ts'
+import { seededRandom } from '../../src/clock/random.ts'
+import type { ObjectFeed } from '../../src/cluster/feed.ts'
+import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
+import { ListWatch } from '../../src/kubernetes/list-watch.ts'
+import {
+  collectionPath,
+  createObject,
+  deleteObject,
+  listObjects,
+  NAMESPACES as NAMESPACE_KIND,
+  NODES,
+  patchObject,
+  PODS,
+} from '../../src/kubernetes/objects.ts'
+import { type ControlPlane, realControlPlane } from '../real-control-plane.ts'
+import { type Change, NAMESPACES, PRIORITIES, RUNTIME_CLASSES, type World } from './worlds.ts'
+
+/** What a scheduler said of one pod. */
+export interface Verdict {
+  readonly outcome: 'bound' | 'refused' | 'gated'
+  /** the chosen node, '' if none */
+  readonly node: string
+  /** of the PodScheduled condition, '' if bound */
+  readonly message: string
+  /** names of the nodes that passed every rule */
+  readonly feasible: ReadonlySet<string>
+  /** node -> plugin -> score times weight; empty where nothing had to be ranked */
+  readonly scores: ReadonlyMap<string, ReadonlyMap<string, number>>
+}
+
+/** The cluster as the API server has it. */
+export interface Listed {
+  readonly nodes: readonly NodeObject[]
+  readonly pods: readonly PodObject[]
+}
+
+/** What was sent is not taken by the API server: no scheduler ever sees such a pod. */
+export class RefusedByApi extends Error {}
+
+const patienceMs = 20_000
+const NO_SCORES: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map()
+
+/** Resolves once `holds`; `look` must be called whenever that may have changed. */
+class Waiting {
+  readonly #lookers = new Set<() => void>()
+
+  look(): void {
+    for (const looker of this.#lookers) looker()
+  }
+
+  until<T>(what: string, find: () => T | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        this.#lookers.delete(looker)
+      }
+      const looker = (): void => {
+        const found = find()
+        if (found === undefined) return
+        end()
+        resolve(found)
+      }
+      const timer = setTimeout(() => {
+        end()
+        reject(new Error(`waited ${patienceMs / 1_000} s for this in vain: ${what}`))
+      }, patienceMs)
+      this.#lookers.add(looker)
+      looker()
+    })
+  }
+}
+
+/** What kube-scheduler has seen of the cluster and how it scored, read off its log as it grows. */
+class SchedulerLog {
+  /** as its cache has them */
+  readonly nodes = new Set<string>()
+  readonly placed = new Set<string>()
+  /** how often it has seen a node change */
+  readonly nodeUpdates = new Map<string, number>()
+  readonly changed = new Waiting()
+  #scores = new Map<string, Map<string, Map<string, number>>>()
+  readonly #file: number
+  readonly #watcher: FSWatcher
+  readonly #chunk = Buffer.alloc(1 << 18)
+  #pending = ''
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'r')
+    this.#watcher = watch(path, () => this.read())
+  }
+
+  close(): void {
+    this.#watcher.close()
+    closeSync(this.#file)
+  }
+
+  /** Takes in what has been written since. */
+  read(): void {
+    for (;;) {
+      const size = readSync(this.#file, this.#chunk)
+      if (size === 0) break
+      const lines = (this.#pending + this.#chunk.toString('latin1', 0, size)).split('\n')
+      this.#pending = lines.pop() ?? ''
+      for (const line of lines) this.#take(line)
+    }
+    this.changed.look()
+  }
+
+  /** node -> plugin -> weighted score, of the last cycle of a pod; forgotten then. */
+  takeScores(pod: string): ReadonlyMap<string, ReadonlyMap<string, number>> {
+    this.read()
+    const scores = this.#scores.get(pod) ?? NO_SCORES
+    this.#scores = new Map()
+    return scores
+  }
+
+  #take(line: string): void {
+    const scored = /"Plugin scored node for pod" pod="(\S+?)" plugin="(\w+)" node="(\S+?)" score=(-?\d+)/.exec(line)
+    if (scored !== null) {
+      const [, pod = '', plugin = '', node = '', score] = scored
+      const nodes = this.#scores.get(pod) ?? new Map<string, Map<string, number>>()
+      this.#scores.set(pod, nodes)
+      const plugins = nodes.get(node) ?? new Map<string, number>()
+      nodes.set(node, plugins)
+      plugins.set(plugin, Number(score))
+      return
+    }
+    const seen = /"(Add|Update|Delete) event for (node|scheduled pod)" \w+="(\S+?)"/.exec(line)
+    if (seen === null) return
+    const [, event, kind, name = ''] = seen
+    const objects = kind === 'node' ? this.nodes : this.placed
+    if (event === 'Delete') objects.delete(name)
+    else objects.add(name)
+    if (event === 'Update' && kind === 'node') this.nodeUpdates.set(name, (this.nodeUpdates.get(name) ?? 0) + 1)
+  }
+}
+
+/** Takes every node and remembers which ones it was asked about: those that passed all filters. */
+class RecordingExtender {
+  readonly #server: Server
+  readonly #asked = new Map<string, ReadonlySet<string>>()
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        const { Pod, NodeNames } = JSON.parse(Buffer.concat(chunks).toString()) as {
+          Pod: PodObject
+          NodeNames: string[] | null
+        }
+        this.#asked.set(Pod.metadata?.uid ?? '', new Set(NodeNames))
+        response.setHeader('content-type', 'application/json')
+        response.end(JSON.stringify({ Nodes: null, NodeNames, FailedNodes: {}, Error: '' }))
+      })
+    })
+  }
+
+  async start(): Promise<number> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
+    return address.port
+  }
+
+  /** The nodes it was asked about for a pod the last time, none if it was not asked; forgotten then. */
+  take(uid: string): ReadonlySet<string> {
+    const asked = this.#asked.get(uid) ?? new Set<string>()
+    this.#asked.clear()
+    return asked
+  }
+
+  stop(): void {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+}
+
+const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
+
+const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
+  a.size === b.size && [...a].every((name) => b.has(name))
+
+const settings = `percentageOfNodesToScore: 100
+extenders:
+- urlPrefix: "http://127.0.0.1:PORT"
+  filterVerb: filter
+  nodeCacheCapable: true`
+
+/** A control plane with the real kube-scheduler, to which worlds and pods are given. */
+export class KubeScheduler {
+  readonly #plane: ControlPlane
+  readonly #extender: RecordingExtender
+  readonly #connection: Connection
+  readonly #log: SchedulerLog
+  readonly #pods = new Map<string, PodObject>()
+  readonly #podsChanged = new Waiting()
+  readonly #ended = new AbortController()
+  readonly #watching: Promise<void>
+
+  private constructor(plane: ControlPlane, extender: RecordingExtender) {
+    this.#plane = plane
+    this.#extender = extender
+    this.#connection = openConnection({ kubeconfig: plane.kubeconfigPath, env: {} })
+    this.#log = new SchedulerLog(plane.schedulerLogPath)
+    const feed: ObjectFeed<PodObject> = {
+      seen: (pod) => {
+        this.#pods.set(keyOf(pod), pod)
+        this.#podsChanged.look()
+      },
+      gone: (namespace, name) => {
+        this.#pods.delete(`${namespace}/${name}`)
+        this.#podsChanged.look()
+      },
+      synced: () => {},
+    }
+    this.#watching = new ListWatch<PodObject>({
+      connection: this.#connection,
+      clock: systemClock,
+      random: seededRandom(1),
+      path: collectionPath(PODS),
+      feed,
+    }).run(this.#ended.signal)
+  }
+
+  static async start(): Promise<KubeScheduler> {
+    const extender = new RecordingExtender()
+    const port = await extender.start()
+    try {
+      const plane = await realControlPlane.start({
+        scheduler: {
+          parallelism: 1,
+          configuration: settings.replace('PORT', String(port)),
+          vmodule: 'schedule_one=10,eventhandlers=4',
+        },
+      })
+      const scheduler = new KubeScheduler(plane, extender)
+      await scheduler.#prepare()
+      return scheduler
+    } catch (error) {
+      extender.stop()
+      throw error
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#ended.abort(new Error('the comparison is over'))
+    await this.#watching
+    this.#log.close()
+    this.#connection.close()
+    await this.#plane.stop()
+    this.#extender.stop()
+  }
+
+  async #prepare(): Promise<void> {
+    for (const [name, labels] of Object.entries(NAMESPACES)) {
+      if (name !== 'default') await createObject(this.#connection, NAMESPACE_KIND, { metadata: { name, labels } })
+    }
+    for (const [name, priority] of Object.entries(PRIORITIES))
+      await this.#post('/apis/scheduling.k8s.io/v1/priorityclasses', { metadata: { name }, ...priority })
+    for (const [name, podFixed] of Object.entries(RUNTIME_CLASSES))
+      await this.#post('/apis/node.k8s.io/v1/runtimeclasses', {
+        metadata: { name },
+        handler: name,
+        overhead: { podFixed },
+      })
+  }
+
+  async #post<T>(path: string, body: unknown): Promise<T> {
+    const { status, body: answer } = await this.#connection.request({ method: 'POST', path, body })
+    if (status === 422 || status === 400 || status === 403)
+      throw new RefusedByApi(`${(answer as { message?: string } | undefined)?.message}`)
+    if (status >= 300) throw new Error(`POST ${path} was answered ${status}: ${JSON.stringify(answer)}`)
+    return answer as T
+  }
+
+  async #deleteAll(path: string): Promise<void> {
+    const { status, body } = await this.#connection.request({
+      method: 'DELETE',
+      path,
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0 },
+    })
+    if (status >= 300) throw new Error(`DELETE ${path} was answered ${status}: ${JSON.stringify(body)}`)
+  }
+
+  /** Waits until kube-scheduler has in its cache what the API server has. */
+  async #settle(): Promise<Listed> {
+    const nodes: NodeObject[] = []
+    for await (const node of listObjects<NodeObject>(this.#connection, NODES)) nodes.push(node)
+    const pods: PodObject[] = []
+    for await (const pod of listObjects<PodObject>(this.#connection, PODS)) pods.push(pod)
+    const nodeNames = new Set(nodes.map(({ metadata }) => metadata?.name ?? ''))
+    const placed = new Set(pods.filter(({ spec }) => spec?.nodeName).map(keyOf))
+    const log = this.#log
+    log.read()
+    await log.changed.until('kube-scheduler has seen the world', () =>
+      same(log.nodes, nodeNames) && same(log.placed, placed) ? true : undefined,
+    )
+    return { nodes, pods }
+  }
+
+  /** Makes this world the only one. @returns it as the API server has it; placed pods that it does not take are left out */
+  async begin(world: World): Promise<Listed> {
+    for (const namespace of Object.keys(NAMESPACES)) await this.#deleteAll(collectionPath(PODS, namespace))
+    await this.#deleteAll(collectionPath(NODES))
+    // Nodes that come while others go would mix up the order of zones.
+    await this.#settle()
+    for (const { path, object } of world.others) await this.#post(path, object)
+    // One after the other: their order is kube-scheduler's order of nodes.
+    for (const node of world.nodes) await this.#post(collectionPath(NODES), node)
+    await Promise.all(
+      world.placed.map((pod) =>
+        this.#post(collectionPath(PODS, pod.metadata?.namespace), pod).catch((error: unknown) => {
+          if (!(error instanceof RefusedByApi)) throw error
+        }),
+      ),
+    )
+    return this.#settle()
+  }
+
+  /** Does what `change` says and waits until kube-scheduler has seen it. @returns the node that it changed */
+  async apply(change: Change, world: World): Promise<NodeObject | undefined> {
+    if (change.kind === 'delete') {
+      const metadata = world.placed[change.pod]?.metadata
+      await deleteObject(this.#connection, PODS, metadata?.namespace ?? '', metadata?.name ?? '', {
+        gracePeriodSeconds: 0,
+      })
+      await this.#settle()
+      return undefined
+    }
+    const name = world.nodes[change.node]?.metadata?.name ?? ''
+    const patch =
+      change.kind === 'relabel'
+        ? { metadata: { labels: change.labels } }
+        : change.kind === 'taint'
+          ? { spec: { taints: change.taints } }
+          : { spec: { unschedulable: change.unschedulable } }
+    const log = this.#log
+    log.read()
+    const before = log.nodeUpdates.get(name) ?? 0
+    const read = (node: NodeObject): string | undefined => node.metadata?.resourceVersion
+    const { body } = await this.#connection.request({ method: 'GET', path: `${collectionPath(NODES)}/${name}` })
+    const node = await patchObject<NodeObject>(this.#connection, NODES, '', name, patch)
+    if (read(body as NodeObject) !== read(node))
+      await log.changed.until(`kube-scheduler has seen node ${name} change`, () =>
+        (log.nodeUpdates.get(name) ?? 0) > before ? true : undefined,
+      )
+    return node
+  }
+
+  /** Creates a pod. @throws RefusedByApi */
+  create(pod: PodObject): Promise<PodObject> {
+    return this.#post(collectionPath(PODS, pod.metadata?.namespace), pod)
+  }
+
+  /** Waits for what becomes of a created pod. */
+  async decide(pod: PodObject): Promise<{ readonly verdict: Verdict; readonly pod: PodObject }> {
+    const key = keyOf(pod)
+    const seen = await this.#podsChanged.until(`kube-scheduler decides about ${key}`, () => {
+      const now = this.#pods.get(key)
+      if (now === undefined) return undefined
+      const condition = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+      return now.spec?.nodeName || condition?.status === 'False' ? now : undefined
+    })
+    const condition = seen.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+    const node = seen.spec?.nodeName ?? ''
+    const gated = condition?.reason === 'SchedulingGated'
+    return {
+      pod: seen,
+      verdict: {
+        outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
+        node,
+        message: node === '' && !gated ? (condition?.message ?? '') : '',
+        feasible: this.#extender.take(seen.metadata?.uid ?? ''),
+        scores: this.#log.takeScores(key),
+      },
+    }
+  }
+
+  async remove(pod: PodObject): Promise<void> {
+    const { namespace = '', name = '' } = pod.metadata ?? {}
+    await deleteObject(this.#connection, PODS, namespace, name, { gracePeriodSeconds: 0 })
+  }
+}

@@ -1,0 +1,197 @@
+// npm run test:differential [-- --cases 300 --seed 7 --mutate NAME|all] [--json]: the same generated clusters and pods for
+// the real kube-scheduler and for Stowage, and everything in which they differ. test/differential/README.md says more.
+import { parseArgs } from 'node:util'
+import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import { realControlPlane } from '../real-control-plane.ts'
+import { type Difference, differences } from './comparison.ts'
+import { explanations, invisibleMutants } from './explained.ts'
+import { KubeScheduler, RefusedByApi } from './kube-scheduler.ts'
+import { known, mutants, Stowage } from './stowage.ts'
+import { CASES_PER_WORLD, generateWorld, type World } from './worlds.ts'
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+const stop = (text: string): never => {
+  say(`test:differential: ${text}`)
+  process.exit(2)
+}
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: '300' },
+    seed: { type: 'string', default: '7' },
+    world: { type: 'string' },
+    mutate: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const whole = (name: 'cases' | 'seed' | 'world', least: number): number => {
+  const number = Number(values[name])
+  return Number.isSafeInteger(number) && number >= least
+    ? number
+    : stop(`--${name} ${values[name]}: expected a whole number, ${least} or more`)
+}
+const seed = whole('seed', 0)
+const firstWorld = values.world === undefined ? 0 : whole('world', 0)
+const wanted = values.world === undefined ? whole('cases', 1) : CASES_PER_WORLD
+const mutating =
+  values.mutate === undefined
+    ? []
+    : values.mutate === 'all'
+      ? mutants
+      : mutants.filter((name) => name === values.mutate)
+if (values.mutate !== undefined && mutating.length === 0)
+  stop(`--mutate ${values.mutate}: expected all, or one of ${mutants.join(', ')}`)
+if (realControlPlane.skip !== false)
+  stop(`${realControlPlane.skip}, kube-scheduler beside them; CONTRIBUTING.md says more`)
+
+/** How many nodes, scores and messages were held against each other. */
+const checked = { bound: 0, refused: 0, gated: 0, feasibleNodes: 0, scores: 0 }
+const explained = new Map<string, number>()
+const found: { seed: number; world: number; case: number; differences: string[]; pod: unknown; nodes: unknown }[] = []
+/** mutant -> number of the first case that shows it */
+const caught = new Map<string, number>()
+let [cases, differing, refusedByApi, unsupported] = [0, 0, 0, 0]
+/** the reasons for which pods were refused, by how many cases saw them */
+const messages = new Map<string, number>()
+
+/** What matters of a node, on one line. */
+const nodeLine = ({ metadata, spec, status }: NodeObject): string => {
+  const labels = Object.entries(metadata?.labels ?? {}).filter(([key]) => key !== 'kubernetes.io/hostname')
+  const parts = [
+    metadata?.name,
+    labels.map(([key, value]) => `${key}=${value}`).join(','),
+    Object.entries(status?.allocatable ?? {})
+      .map(([key, value]) => `${key}:${value}`)
+      .join(','),
+    (spec?.taints ?? []).map(({ key, value, effect }) => `${key}=${value ?? ''}:${effect}`).join(','),
+    spec?.unschedulable === true ? 'unschedulable' : '',
+  ]
+  return parts.filter((part) => part !== '').join(' ')
+}
+
+const tell = (world: World, number: number, pod: PodObject, nodes: readonly NodeObject[], all: Difference[]): void => {
+  const lines = all.map(({ about, text }) => `${about}: ${text}`)
+  const { labels, namespace, name } = pod.metadata ?? {}
+  found.push({
+    seed,
+    world: world.number,
+    case: number,
+    differences: lines,
+    pod: { name, namespace, labels, spec: pod.spec },
+    nodes: nodes.map(nodeLine),
+  })
+  if (found.length > 20) return
+  say(`--- seed ${seed}, world ${world.number}, case ${number} (again: --seed ${seed} --world ${world.number})`)
+  for (const line of lines) say(`  ${line}`)
+  const shown = world.cases[number]?.pod.spec
+  say(`  pod ${namespace}/${name} ${JSON.stringify(labels ?? {})} ${JSON.stringify(shown)}`)
+  for (const node of nodes) say(`  ${nodeLine(node)}`)
+}
+
+/** @returns whether enough cases have been seen */
+const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> => {
+  const listed = await theirs.begin(world)
+  const ours = new Stowage(listed)
+  const nodes = new Map(listed.nodes.map((node) => [node.metadata?.name, node]))
+  const placed = new Map(listed.pods.map((pod) => [pod.metadata?.name, pod.metadata?.uid ?? '']))
+  for (const [number, { change, pod }] of world.cases.entries()) {
+    if (cases === wanted) break
+    if (change !== undefined) {
+      const node = await theirs.apply(change, world)
+      if (node !== undefined) {
+        ours.seeNode(node)
+        nodes.set(node.metadata?.name, node)
+      } else if (change.kind === 'delete') ours.podGone(placed.get(world.placed[change.pod]?.metadata?.name) ?? '')
+    }
+    let created: PodObject
+    try {
+      created = await theirs.create(pod)
+    } catch (error) {
+      if (!(error instanceof RefusedByApi)) throw error
+      refusedByApi++
+      continue
+    }
+    const { verdict, pod: seen } = await theirs.decide(created)
+    if (ours.unsupported(created).length > 0) unsupported++
+    else {
+      cases++
+      checked[verdict.outcome]++
+      if (verdict.outcome === 'bound') checked.feasibleNodes += nodes.size
+      for (const terms of verdict.scores.values()) checked.scores += terms.size
+      for (const [, reason = ''] of verdict.message
+        .split(/ preemption: |nodes are available: /)[1]
+        ?.matchAll(/(?:^|, )\d+ (.+?)(?=, \d+ |\.?$)/g) ?? [])
+        messages.set(reason, (messages.get(reason) ?? 0) + 1)
+      const all = differences(verdict, ours.decide(created), known.preemption)
+      const left = all.filter((difference) => {
+        const explanation = explanations.find(({ explains }) => explains(difference, created))
+        if (explanation !== undefined) explained.set(explanation.reason, (explained.get(explanation.reason) ?? 0) + 1)
+        return explanation === undefined
+      })
+      if (left.length > 0) {
+        differing++
+        tell(world, number, created, [...nodes.values()], left)
+      }
+      for (const mutant of mutating) {
+        if (caught.has(mutant) || invisibleMutants.has(mutant)) continue
+        if (differences(verdict, ours.decide(created, mutant), known.preemption).length > all.length)
+          caught.set(mutant, cases)
+      }
+    }
+    if (verdict.outcome === 'bound') ours.seePod(seen)
+    else await theirs.remove(seen)
+  }
+  const miscounted = ours.miscounted()
+  if (miscounted.length > 0) throw new Error(`world ${world.number}: ${miscounted.join('; ')}`)
+  return cases === wanted
+}
+
+const startMs = performance.now()
+const theirs = await KubeScheduler.start()
+try {
+  for (let number = firstWorld; ; number++) {
+    const enough = await runWorld(theirs, generateWorld(seed, number, known))
+    if (enough || values.world !== undefined) break
+    if (number % 20 === 19) say(`${cases} cases, ${differing} with differences`)
+  }
+} finally {
+  await theirs.stop()
+}
+
+const missed = mutating.filter((mutant) => !caught.has(mutant) && !invisibleMutants.has(mutant))
+const report = {
+  cases,
+  differences: differing,
+  explained: Array.from(explained, ([reason, count]) => ({ reason, count })),
+  seed,
+  checked,
+  refusedByApi,
+  unsupported,
+  seconds: Math.round((performance.now() - startMs) / 100) / 10,
+  ...(mutating.length === 0
+    ? {}
+    : {
+        mutations: mutating.map((mutant) => ({
+          mutant,
+          foundAtCase: caught.get(mutant) ?? null,
+          ...(invisibleMutants.has(mutant) ? { why: invisibleMutants.get(mutant) } : {}),
+        })),
+      }),
+  found: found.slice(0, 20),
+}
+if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+else {
+  process.stdout.write(
+    `${cases} cases in ${report.seconds} s: ${checked.bound} bound, ${checked.refused} refused, ${checked.gated} gated; ` +
+      `${checked.feasibleNodes} nodes and ${checked.scores} scores compared\n` +
+      `${differing} differ${explained.size === 0 ? '' : '; explained:'}\n`,
+  )
+  for (const [reason, count] of explained) process.stdout.write(`  ${count} ${reason}\n`)
+  for (const [reason, count] of [...messages].sort(([, a], [, b]) => b - a))
+    process.stdout.write(`  ${`${count}`.padStart(6)} ${reason}\n`)
+  for (const mutant of mutating) {
+    const at = invisibleMutants.has(mutant) ? 'cannot be seen' : (caught.get(mutant) ?? 'NOT FOUND')
+    process.stdout.write(`  without ${mutant.padEnd(45)} ${at}\n`)
+  }
+}
+if (differing > 0 || missed.length > 0) process.exitCode = 1

@@ -1,0 +1,166 @@
+// Stowage as the other of the two that the differential test compares: in process, fed with what the API server lists.
+import { VirtualClock } from '../../src/clock/clock.ts'
+import { seededRandom } from '../../src/clock/random.ts'
+import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import type { Pod } from '../../src/cluster/pod.ts'
+import { ClusterState } from '../../src/cluster/state.ts'
+import { type Constraint, isPodRefusal } from '../../src/constraints/constraint.ts'
+import { createConstraints } from '../../src/constraints/registry.ts'
+import { SchedulingGates } from '../../src/constraints/scheduling-gates.ts'
+import { Unsupported } from '../../src/constraints/unsupported.ts'
+import { WEIGHTS } from '../../src/policies/kube-scoring.ts'
+import type { Policy, RankContext, Ranking } from '../../src/policies/policy.ts'
+import { createPolicy } from '../../src/policies/registry.ts'
+import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
+import type { Profile } from '../../src/scheduling/profile.ts'
+import type { Listed, Verdict } from './kube-scheduler.ts'
+import type { Known } from './worlds.ts'
+
+/** What this version knows, by which the generator decides what to draw. */
+export const known: Known = {
+  constraints: new Set(createConstraints().map(({ name }) => name)),
+  preemption: false,
+}
+
+/** Rules and score terms that may be left out, to see whether the test finds that. */
+export const mutants: readonly string[] = [
+  ...[...known.constraints].filter((name) => name !== Unsupported).map((name) => `filter ${name}`),
+  ...Object.keys(WEIGHTS).map((name) => `score ${name}`),
+]
+
+/** kube-default without one of its terms. */
+const without = (policy: Policy, term: string): Policy => ({
+  name: policy.name,
+  version: policy.version,
+  rank: (pod, candidates, context) => {
+    const ranking = policy.rank(pod, candidates, context) as Ranking
+    const terms = ranking.terms?.filter(({ name }) => name !== term) ?? []
+    const scores = new Float64Array(candidates.count)
+    for (const { weight, values } of terms) scores.forEach((_, i) => (scores[i]! += weight * (values[i] ?? 0)))
+    return { ...ranking, terms, scores }
+  },
+})
+
+/** Decides as one version of Stowage does: whole, or with a part left out. */
+class Decider {
+  readonly #cluster: ClusterState
+  readonly #constraints: readonly Constraint[]
+  readonly #profile: Profile
+  readonly #cycle: Cycle
+
+  constructor(cluster: ClusterState, stateVersion: () => number, mutant: string | undefined) {
+    const [part = '', name = ''] = mutant?.split(' ') ?? []
+    const random = seededRandom(1)
+    this.#cluster = cluster
+    this.#constraints = createConstraints().filter((constraint) => part !== 'filter' || constraint.name !== name)
+    const policy = createPolicy('kube-default')
+    this.#profile = {
+      schedulerName: 'default-scheduler',
+      policy: part === 'score' ? without(policy, name) : policy,
+      fallback: undefined,
+      deadlineMs: 1_000,
+    }
+    this.#cycle = new Cycle({
+      clock: new VirtualClock(),
+      random,
+      cluster,
+      constraints: this.#constraints,
+      stateVersion,
+      onPhase: () => {},
+    })
+  }
+
+  decide(pod: Pod): Verdict {
+    let decision: Decision | undefined
+    const failed = (thrown: unknown): never => {
+      throw thrown
+    }
+    this.#cycle.decide(pod, this.#profile, (made) => (decision = made), failed)
+    if (decision === undefined) throw new Error('the cycle did not conclude at once')
+    const { node, nodeName, facts } = decision
+    const gated = facts.refused.some(({ constraint }) => constraint === SchedulingGates)
+    const nodes = this.#feasible(pod)
+    return {
+      outcome: node >= 0 ? 'bound' : gated ? 'gated' : 'refused',
+      node: nodeName,
+      message: gated ? '' : facts.message,
+      feasible: new Set(Array.from(nodes, (index) => this.#cluster.node(index).name)),
+      scores: nodes.length > 1 ? this.#scores(pod, nodes) : new Map(),
+    }
+  }
+
+  /** All nodes that pass every rule; the decision itself names the best few only. */
+  #feasible(pod: Pod): Int32Array {
+    const nodes = this.#cluster.order.slice(0, this.#cluster.nodeCount)
+    let count = nodes.length
+    for (const constraint of this.#constraints) {
+      const prepared = constraint.prepare(pod, this.#cluster)
+      if (prepared === undefined) continue
+      if (isPodRefusal(prepared)) return nodes.subarray(0, 0)
+      count = prepared.sift(nodes, count, { counts: new Int32Array(8) })
+    }
+    return nodes.subarray(0, count)
+  }
+
+  #scores(pod: Pod, nodes: Int32Array): Map<string, Map<string, number>> {
+    const context: RankContext = {
+      cluster: this.#cluster,
+      random: seededRandom(1),
+      signal: new AbortController().signal,
+    }
+    const { terms = [] } = this.#profile.policy.rank(pod, { nodes, count: nodes.length }, context) as Ranking
+    return new Map(
+      Array.from(nodes, (index, at) => [
+        this.#cluster.node(index).name,
+        new Map(terms.map(({ name, weight, values }) => [name, weight * (values[at] ?? Number.NaN)])),
+      ]),
+    )
+  }
+}
+
+/** One world as Stowage keeps it, and what each of its versions decides in it. */
+export class Stowage {
+  readonly #cluster = new ClusterState()
+  readonly #deciders = new Map<string | undefined, Decider>()
+  #version = 0
+
+  constructor({ nodes, pods }: Listed) {
+    for (const node of nodes) this.seeNode(node)
+    for (const pod of pods) this.seePod(pod)
+  }
+
+  seeNode(node: NodeObject): void {
+    this.#version++
+    this.#cluster.applyNode(this.#cluster.readNode(node))
+  }
+
+  seePod(pod: PodObject): void {
+    this.#version++
+    this.#cluster.applyPod(this.#cluster.readPod(pod))
+  }
+
+  podGone(uid: string): void {
+    this.#version++
+    this.#cluster.removePod(uid)
+  }
+
+  /** Rules that the pod needs and this version lacks. */
+  unsupported(pod: PodObject): readonly string[] {
+    return this.#cluster.readPod(pod).shape.unsupported
+  }
+
+  /** @param mutant the part that is left out, undefined: none */
+  decide(pod: PodObject, mutant?: string): Verdict {
+    let decider = this.#deciders.get(mutant)
+    if (decider === undefined) {
+      decider = new Decider(this.#cluster, () => this.#version, mutant)
+      this.#deciders.set(mutant, decider)
+    }
+    return decider.decide(this.#cluster.readPod(pod))
+  }
+
+  /** Columns that differ from a recount. */
+  miscounted(): readonly string[] {
+    return this.#cluster.discrepancies().miscounted
+  }
+}

@@ -1,0 +1,526 @@
+// What the differential test gives to both schedulers: clusters and pods, generated from a seed.
+import fc from 'fast-check'
+import type {
+  Container,
+  ContainerImage,
+  KubeObject,
+  LabelSelector,
+  NodeObject,
+  NodeSelectorTerm,
+  PodObject,
+  PodSpec,
+  Quantities,
+  SelectorRequirement,
+  Taint,
+  Toleration,
+} from '../../src/cluster/objects.ts'
+
+/** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
+export interface Known {
+  readonly constraints: ReadonlySet<string>
+  readonly preemption: boolean
+}
+
+/** Any object besides nodes and pods, for the collection at `path`. */
+export interface OtherObject {
+  readonly path: string
+  readonly object: KubeObject
+}
+
+/** What happens to the cluster before the next pod comes. */
+export type Change =
+  | { readonly kind: 'relabel'; readonly node: number; readonly labels: Record<string, string | null> }
+  | { readonly kind: 'taint'; readonly node: number; readonly taints: readonly Taint[] }
+  | { readonly kind: 'cordon'; readonly node: number; readonly unschedulable: boolean }
+  | { readonly kind: 'delete'; readonly pod: number }
+
+/** One pod to be placed, in the cluster as the cases before it have left it. */
+export interface Case {
+  readonly change: Change | undefined
+  readonly pod: PodObject
+}
+
+/** A cluster, and one pod after another to be placed in it. */
+export interface World {
+  readonly number: number
+  readonly others: readonly OtherObject[]
+  readonly nodes: readonly NodeObject[]
+  /** bound from the beginning */
+  readonly placed: readonly PodObject[]
+  readonly cases: readonly Case[]
+}
+
+export const CASES_PER_WORLD = 20
+
+/** There from the beginning, in all worlds; the labels are what namespace selectors look at. */
+export const NAMESPACES: Readonly<Record<string, Record<string, string>>> = {
+  default: {},
+  blue: { team: 'blue', tier: 'web' },
+  green: { team: 'green', tier: 'web' },
+}
+export const PRIORITIES: Readonly<Record<string, { value: number; preemptionPolicy?: string }>> = {
+  least: { value: -10 },
+  low: { value: 10 },
+  middle: { value: 100 },
+  high: { value: 1_000 },
+  patient: { value: 1_000, preemptionPolicy: 'Never' },
+}
+/** A runtime class and what its pods cost on top. */
+export const RUNTIME_CLASSES: Readonly<Record<string, Quantities>> = { sandboxed: { cpu: '250m', memory: '64Mi' } }
+
+const HOSTNAME = 'kubernetes.io/hostname'
+const ZONE = 'topology.kubernetes.io/zone'
+const REGION = 'topology.kubernetes.io/region'
+const DEVICE = 'example.com/gpu'
+const MIB = 1024 * 1024
+
+const { constant, constantFrom, integer, array, record, oneof, tuple, boolean } = fc
+
+/** The value in so many per cent of cases, else undefined. */
+const sometimes = <T>(percent: number, value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  oneof({ arbitrary: constant(undefined), weight: 100 - percent }, { arbitrary: value, weight: percent })
+/** One of these, the first ones more often the larger their weight is. */
+const weighted = <T>(...choices: readonly (readonly [number, T])[]): fc.Arbitrary<T> =>
+  oneof(...choices.map(([weight, value]) => ({ arbitrary: constant(value), weight })))
+
+/** An empty list in so many per cent of cases. */
+const orEmpty = <T>(emptyPercent: number, list: fc.Arbitrary<T[]>): fc.Arbitrary<T[]> =>
+  oneof({ arbitrary: constant<T[]>([]), weight: emptyPercent }, { arbitrary: list, weight: 100 - emptyPercent })
+
+/** Leaves out keys whose value is undefined, as JSON would, so that what is reported is what was sent. */
+const defined = <T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+
+/** The same where a type says what all keys are. */
+const definedIn = <T extends object>(object: { [K in keyof T]: T[K] | undefined }): T => defined(object) as T
+
+const nodeName = (world: number, node: number): string => `w${world}-n${node}`
+
+// Nodes
+
+const taint: fc.Arbitrary<Taint> = record({
+  key: constantFrom('dedicated', 'spare', 'broken'),
+  value: constantFrom('', 'gpu', 'web'),
+  effect: constantFrom('NoSchedule', 'PreferNoSchedule', 'PreferNoSchedule', 'NoExecute'),
+})
+/** The API server refuses the same key and effect twice. */
+const taints = (atMost: number): fc.Arbitrary<Taint[]> =>
+  fc.uniqueArray(taint, { maxLength: atMost, selector: ({ key, effect }) => `${key} ${effect}` })
+
+const nodeLabels = record({
+  zone: sometimes(85, constantFrom('a', 'b', 'c')),
+  region: sometimes(80, constantFrom('north', 'south')),
+  disk: sometimes(70, constantFrom('ssd', 'hdd')),
+  cores: sometimes(50, constantFrom('4', '16', '64', 'many')),
+  rack: sometimes(60, constantFrom('r1', 'r2', 'r3', 'r4')),
+}).map(
+  ({ zone, region, ...labels }) => defined({ [ZONE]: zone, [REGION]: region, ...labels }) as Record<string, string>,
+)
+
+const image = constantFrom<ContainerImage[]>(
+  { names: ['web:1', 'docker.io/library/web:1'], sizeBytes: 600 * MIB },
+  { names: ['side:latest'], sizeBytes: 300 * MIB },
+  { names: ['tiny:1'], sizeBytes: 5 * MIB },
+  { names: ['model:7'], sizeBytes: 1_900 * MIB },
+)
+
+const nodeShape = record({
+  labels: nodeLabels,
+  taints: orEmpty(60, taints(2)),
+  unschedulable: sometimes(5, constant(true)),
+  cpu: constantFrom('2', '4', '7500m', '16', '64'),
+  memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
+  pods: weighted([1, '2'], [2, '6'], [8, '110']),
+  devices: sometimes(35, constantFrom('1', '4')),
+  storage: sometimes(80, constantFrom('20Gi', '100Gi')),
+  hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
+  images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
+})
+
+type NodeShape = typeof nodeShape extends fc.Arbitrary<infer T> ? T : never
+
+const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => {
+  const allocatable: Quantities = defined({
+    cpu: shape.cpu,
+    memory: shape.memory,
+    pods: shape.pods,
+    [DEVICE]: shape.devices,
+    'ephemeral-storage': shape.storage,
+    'hugepages-2Mi': shape.hugePages,
+  }) as Quantities
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: nodeName(world, number), labels: { [HOSTNAME]: nodeName(world, number), ...shape.labels } },
+    spec: defined({
+      taints: shape.taints.length > 0 ? shape.taints : undefined,
+      unschedulable: shape.unschedulable,
+    }),
+    status: {
+      capacity: allocatable,
+      allocatable,
+      conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
+      images: shape.images,
+    },
+  }
+}
+
+// Selectors
+
+const labelValues: Readonly<Record<string, readonly string[]>> = {
+  [ZONE]: ['a', 'b', 'c', 'd'],
+  [REGION]: ['north', 'south'],
+  disk: ['ssd', 'hdd', 'tape'],
+  rack: ['r1', 'r2', 'r3', 'r4'],
+  cores: ['4', '16', '64', 'many'],
+}
+const requirement: fc.Arbitrary<SelectorRequirement> = oneof(
+  constantFrom(...Object.keys(labelValues)).chain((key) =>
+    oneof(
+      {
+        weight: 4,
+        arbitrary: record({
+          key: constant(key),
+          operator: constantFrom('In', 'In', 'NotIn'),
+          values: fc.uniqueArray(constantFrom(...(labelValues[key] ?? [])), { minLength: 1, maxLength: 3 }),
+        }),
+      },
+      { weight: 1, arbitrary: record({ key: constant(key), operator: constantFrom('Exists', 'DoesNotExist') }) },
+    ),
+  ),
+  record({
+    key: constantFrom('cores', 'cores', 'disk'),
+    operator: constantFrom('Gt', 'Lt'),
+    values: constantFrom<string[][]>(['3'], ['15'], ['16'], ['63']),
+  }),
+)
+
+/** A name of this world's nodes; now and then of none. */
+const someName = (world: number, nodes: number): fc.Arbitrary<string> =>
+  integer({ min: 0, max: nodes }).map((node) => nodeName(world, node))
+
+const fieldRequirement = (world: number, nodes: number): fc.Arbitrary<SelectorRequirement> =>
+  record({
+    key: constant('metadata.name'),
+    operator: constantFrom('In', 'In', 'NotIn'),
+    values: tuple(someName(world, nodes)),
+  })
+
+const selectorTerm = (world: number, nodes: number): fc.Arbitrary<NodeSelectorTerm> =>
+  oneof(
+    { weight: 6, arbitrary: record({ matchExpressions: array(requirement, { minLength: 1, maxLength: 2 }) }) },
+    { weight: 2, arbitrary: record({ matchFields: tuple(fieldRequirement(world, nodes)) }) },
+    {
+      weight: 1,
+      arbitrary: record({
+        matchFields: array(fieldRequirement(world, nodes), { minLength: 1, maxLength: 2 }),
+        matchExpressions: array(requirement, { maxLength: 1 }),
+      }),
+    },
+  )
+
+const toleration: fc.Arbitrary<Toleration> = oneof(
+  {
+    weight: 3,
+    arbitrary: record({ key: constantFrom('dedicated', 'spare', 'broken'), operator: constant('Exists') }),
+  },
+  {
+    weight: 3,
+    arbitrary: record({
+      key: constantFrom('dedicated', 'spare', 'broken'),
+      operator: constantFrom('Equal', 'Equal'),
+      value: constantFrom('', 'gpu', 'web'),
+      effect: constantFrom('NoSchedule', 'PreferNoSchedule', 'NoExecute', ''),
+    }).map(({ effect, ...rest }) => (effect === '' ? rest : { ...rest, effect })),
+  },
+  { weight: 1, arbitrary: constant({ key: 'node.kubernetes.io/unschedulable', operator: 'Exists' }) },
+  {
+    weight: 1,
+    arbitrary: record({
+      operator: constant('Exists'),
+      effect: constantFrom('NoSchedule', 'NoExecute', 'PreferNoSchedule'),
+    }),
+  },
+  { weight: 1, arbitrary: constant({ operator: 'Exists' }) },
+)
+
+// Pods
+
+const APPS = ['web', 'db', 'cache'] as const
+const TIERS = ['front', 'back'] as const
+const podLabels = record({
+  app: sometimes(85, constantFrom(...APPS)),
+  tier: sometimes(50, constantFrom(...TIERS)),
+  version: sometimes(30, constantFrom('1', '2')),
+}).map((labels) => defined(labels) as Record<string, string>)
+
+const cpu = constantFrom('0', '1m', '100m', '333m', '500m', '1', '2500m', '7')
+const memory = constantFrom('0', '1', '64Mi', '100M', '1Gi', '3333333333', '20Gi', '1.5Gi')
+const requests = record({ cpu: sometimes(75, cpu), memory: sometimes(75, memory) }).map(
+  (quantities) => defined(quantities) as Quantities,
+)
+const images = constantFrom<string[]>('web:1', 'side', 'other:2', 'docker.io/library/web:1', 'model:7', 'tiny:1')
+
+/** What the API server wants limits of, equal to the requests. */
+const special = (resource: string, quantity: string): Container['resources'] => ({
+  requests: { [resource]: quantity },
+  limits: { [resource]: quantity },
+})
+const specialResources = oneof(
+  constantFrom('1', '2').map((amount) => special(DEVICE, amount)),
+  constantFrom('10Gi', '60Gi').map((amount) => ({ requests: { 'ephemeral-storage': amount } })),
+  constantFrom('32Mi', '64Mi').map((amount) => ({
+    requests: { 'hugepages-2Mi': amount, cpu: '100m' },
+    limits: { 'hugepages-2Mi': amount },
+  })),
+)
+const hostPort = record({
+  hostPort: constantFrom(80, 81),
+  protocol: constantFrom('TCP', 'TCP', 'UDP', 'SCTP'),
+  hostIP: sometimes(40, constantFrom('127.0.0.1', '10.0.0.7', '0.0.0.0')),
+}).map((port) => defined({ ...port, containerPort: port.hostPort }))
+
+const podLevel = requests
+  .filter((quantities) => Object.keys(quantities).length > 0)
+  .map((quantities) => ({ requests: quantities }))
+
+/** Requests of a pod whose level is above its containers', as the API server demands. */
+const generousLevel = { requests: { cpu: '8', memory: '24Gi' } }
+
+const selectorOf: fc.Arbitrary<LabelSelector> = oneof(
+  { weight: 4, arbitrary: constantFrom(...APPS).map((app) => ({ matchLabels: { app } })) },
+  {
+    weight: 2,
+    arbitrary: record({
+      matchExpressions: tuple(
+        oneof(
+          record({
+            key: constant('app'),
+            operator: constantFrom('In', 'NotIn'),
+            values: constantFrom<string[][]>(['web'], ['web', 'db']),
+          }),
+          record({ key: constantFrom('tier', 'version'), operator: constantFrom('Exists', 'DoesNotExist') }),
+        ),
+      ),
+    }),
+  },
+  { weight: 1, arbitrary: constant({}) },
+)
+
+const spreadConstraint = record({
+  maxSkew: constantFrom(1, 1, 2, 3),
+  topologyKey: constantFrom(ZONE, HOSTNAME, 'rack', REGION),
+  whenUnsatisfiable: constantFrom('DoNotSchedule', 'ScheduleAnyway'),
+  labelSelector: sometimes(95, selectorOf),
+  minDomains: sometimes(25, constantFrom(1, 2, 3, 5)),
+  nodeAffinityPolicy: sometimes(25, constantFrom('Honor', 'Ignore')),
+  nodeTaintsPolicy: sometimes(25, constantFrom('Honor', 'Ignore')),
+  matchLabelKeys: sometimes(20, constantFrom<string[][]>(['version'], ['tier'], ['version', 'tier'])),
+}).map(({ minDomains, matchLabelKeys, ...rest }) =>
+  defined({
+    ...rest,
+    // what the API server would refuse
+    minDomains: rest.whenUnsatisfiable === 'DoNotSchedule' ? minDomains : undefined,
+    matchLabelKeys: rest.labelSelector === undefined ? undefined : matchLabelKeys,
+  }),
+)
+const spreading = fc.uniqueArray(spreadConstraint, {
+  minLength: 1,
+  maxLength: 3,
+  selector: ({ topologyKey, whenUnsatisfiable }) => `${topologyKey} ${whenUnsatisfiable}`,
+})
+
+const affinityTerm = record({
+  topologyKey: constantFrom(ZONE, ZONE, HOSTNAME, 'rack'),
+  labelSelector: sometimes(95, selectorOf),
+  namespaces: sometimes(15, constantFrom<string[][]>(['blue'], ['blue', 'green'])),
+  namespaceSelector: sometimes(
+    15,
+    constantFrom<LabelSelector[]>(
+      {},
+      { matchLabels: { tier: 'web' } },
+      { matchLabels: { team: 'green' } },
+      { matchExpressions: [{ key: 'team', operator: 'DoesNotExist' }] },
+    ),
+  ),
+  matchLabelKeys: sometimes(10, constantFrom<string[][]>(['version'], ['tier'])),
+  mismatchLabelKeys: sometimes(5, constant<string[]>(['version'])),
+}).map(({ matchLabelKeys, mismatchLabelKeys, ...term }) =>
+  defined({
+    ...term,
+    // what the API server would refuse
+    matchLabelKeys: term.labelSelector === undefined ? undefined : matchLabelKeys,
+    mismatchLabelKeys:
+      term.labelSelector === undefined || matchLabelKeys?.includes('version') === true ? undefined : mismatchLabelKeys,
+  }),
+)
+const podAffinity = record({
+  requiredDuringSchedulingIgnoredDuringExecution: sometimes(55, array(affinityTerm, { minLength: 1, maxLength: 2 })),
+  preferredDuringSchedulingIgnoredDuringExecution: sometimes(
+    55,
+    array(record({ weight: constantFrom(1, 10, 100), podAffinityTerm: affinityTerm }), { minLength: 1, maxLength: 2 }),
+  ),
+}).map(defined)
+
+/** Everything a pod may say, each part in some of them. */
+const podParts = (known: Known, world: number, nodes: number) => {
+  const ifKnown = <T>(constraint: string, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+    known.constraints.has(constraint) ? sometimes(percent, part) : constant(undefined)
+  return record({
+    namespace: weighted([8, 'default'], [2, 'blue'], [1, 'green']),
+    labels: podLabels,
+    requests,
+    image: images,
+    sidekick: sometimes(15, record({ image: images, requests })),
+    init: sometimes(12, record({ image: images, requests })),
+    sidecar: sometimes(12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
+    special: sometimes(12, specialResources),
+    podLevel: sometimes(10, oneof(podLevel, constant(generousLevel))),
+    runtimeClassName: sometimes(6, constantFrom(...Object.keys(RUNTIME_CLASSES))),
+    hostPort: sometimes(22, hostPort),
+    tolerations: orEmpty(55, array(toleration, { minLength: 1, maxLength: 3 })),
+    nodeSelector: sometimes(
+      15,
+      constantFrom('disk', ZONE, 'rack').chain((key) =>
+        constantFrom(...(labelValues[key] ?? [])).map((value) => ({ [key]: value })),
+      ),
+    ),
+    required: sometimes(18, array(selectorTerm(world, nodes), { minLength: 1, maxLength: 3 })),
+    preferred: sometimes(
+      35,
+      array(record({ weight: constantFrom(1, 30, 100), preference: selectorTerm(world, nodes) }), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+    ),
+    gates: sometimes(
+      4,
+      constantFrom<{ name: string }[][]>(
+        [{ name: 'example.com/quota' }],
+        [{ name: 'example.com/a' }, { name: 'example.com/b' }],
+      ),
+    ),
+    // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
+    priorityClassName: known.preemption ? sometimes(60, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
+    spread: ifKnown('PodTopologySpread', 25, spreading),
+    podAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
+    podAntiAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
+  })
+}
+type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
+
+const podOf = (name: string, parts: PodParts): PodObject => {
+  const main: Container = {
+    name: 'main',
+    image: parts.image,
+    resources: { requests: parts.requests },
+    ...(parts.hostPort === undefined ? {} : { ports: [parts.hostPort] }),
+  }
+  const containers: Container[] = [main]
+  if (parts.sidekick !== undefined)
+    containers.push({ name: 'sidekick', image: parts.sidekick.image, resources: { requests: parts.sidekick.requests } })
+  if (parts.special !== undefined) containers.push({ name: 'special', image: 'other:2', resources: parts.special })
+  const initContainers: Container[] = []
+  if (parts.sidecar !== undefined) {
+    const { image, requests, hostPort } = parts.sidecar
+    initContainers.push({
+      name: 'sidecar',
+      image,
+      restartPolicy: 'Always',
+      resources: { requests },
+      ...(hostPort === undefined ? {} : { ports: [hostPort] }),
+    })
+  }
+  if (parts.init !== undefined)
+    initContainers.push({ name: 'init', image: parts.init.image, resources: { requests: parts.init.requests } })
+  const nodeAffinity = defined({
+    requiredDuringSchedulingIgnoredDuringExecution:
+      parts.required === undefined ? undefined : { nodeSelectorTerms: parts.required },
+    preferredDuringSchedulingIgnoredDuringExecution: parts.preferred,
+  })
+  const affinity = defined({
+    nodeAffinity: Object.keys(nodeAffinity).length > 0 ? nodeAffinity : undefined,
+    podAffinity: parts.podAffinity,
+    podAntiAffinity: parts.podAntiAffinity,
+  })
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: parts.namespace, name, labels: parts.labels },
+    spec: definedIn<PodSpec & { runtimeClassName?: string }>({
+      schedulerName: 'default-scheduler',
+      terminationGracePeriodSeconds: 0,
+      containers,
+      initContainers: initContainers.length > 0 ? initContainers : undefined,
+      resources: parts.podLevel,
+      runtimeClassName: parts.runtimeClassName,
+      tolerations: parts.tolerations.length > 0 ? parts.tolerations : undefined,
+      nodeSelector: parts.nodeSelector,
+      affinity: Object.keys(affinity).length > 0 ? affinity : undefined,
+      schedulingGates: parts.gates,
+      priorityClassName: parts.priorityClassName,
+      topologySpreadConstraints: parts.spread,
+    }),
+  }
+}
+
+/** Bound from the beginning: whatever they ask for, nobody checks it. */
+const placedOf = (name: string, node: string, parts: PodParts): PodObject => {
+  const { spec = {}, ...pod } = podOf(name, { ...parts, gates: undefined })
+  return { ...pod, spec: { ...spec, nodeName: node } }
+}
+
+const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
+  const node = integer({ min: 0, max: nodes - 1 })
+  const changes: fc.Arbitrary<Change>[] = [
+    record({
+      kind: constant('relabel' as const),
+      node,
+      labels: oneof(
+        constantFrom('a', 'b', 'c', null).map((value) => ({ [ZONE]: value })),
+        constantFrom('ssd', 'hdd', null).map((value) => ({ disk: value })),
+        constantFrom('r1', 'r2', null).map((value) => ({ rack: value })),
+      ) as fc.Arbitrary<Record<string, string | null>>,
+    }),
+    record({ kind: constant('taint' as const), node, taints: taints(2) }),
+    record({ kind: constant('cordon' as const), node, unschedulable: boolean() }),
+  ]
+  if (placed > 0) changes.push(record({ kind: constant('delete' as const), pod: integer({ min: 0, max: placed - 1 }) }))
+  return oneof(...changes)
+}
+
+const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
+  tuple(
+    oneof(
+      { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
+      { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
+    ),
+    integer({ min: 0, max: 30 }),
+  ).chain(([nodes, placed]) =>
+    record({
+      shapes: array(nodeShape, { minLength: nodes, maxLength: nodes }),
+      placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
+        minLength: placed,
+        maxLength: placed,
+      }),
+      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes)), {
+        minLength: CASES_PER_WORLD,
+        maxLength: CASES_PER_WORLD,
+      }),
+    }).map((drawn) => ({
+      number,
+      others: [],
+      nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
+      placed: drawn.placed.map(([node, parts], at) => placedOf(`w${number}-p${at}`, nodeName(number, node), parts)),
+      cases: drawn.cases.map(([change, parts], at) => ({ change, pod: podOf(`w${number}-c${at}`, parts) })),
+    })),
+  )
+
+/** World number `number` of a seed: the same for everybody who asks. */
+export const generateWorld = (seed: number, number: number, known: Known): World => {
+  const [world] = fc.sample(worldOf(known, number), { seed: seed * 1_000_003 + number, numRuns: 1 })
+  if (world === undefined) throw new Error('fast-check drew no sample')
+  return world
+}
