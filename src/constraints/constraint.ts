@@ -85,3 +85,24 @@ export const siftByVerdict = (check: Check, nodes: Int32Array, nodeCount: number
   }
   return kept
 }
+
+/** A check out of its verdict alone, for rules that concern few pods. */
+export const checkBy = (
+  constraint: string,
+  refusals: readonly Refusal[],
+  verdict: (node: NodeIndex) => Verdict,
+): Check => {
+  const check: Check = {
+    constraint,
+    refusals,
+    verdict,
+    sift: (nodes, nodeCount, tally) => siftByVerdict(check, nodes, nodeCount, tally),
+  }
+  return check
+}
+
+/**
+ * The message of a pod that is refused before any node is asked. kube-scheduler looks for its last reason in a list that is
+ * empty then, and says so (PreFilter without DynamicResources, v1.37).
+ */
+export const refusedAtOnce = (why: string): string => `${why}. not found`
