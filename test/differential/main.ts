@@ -124,7 +124,7 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
         messages.set(reason, (messages.get(reason) ?? 0) + 1)
       const all = differences(verdict, ours.decide(created), known.preemption)
       const left = all.filter((difference) => {
-        const explanation = explanations.find(({ explains }) => explains(difference, created))
+        const explanation = explanations.find(({ explains }) => explains(difference, world, number))
         if (explanation !== undefined) explained.set(explanation.reason, (explained.get(explanation.reason) ?? 0) + 1)
         return explanation === undefined
       })
