@@ -108,6 +108,7 @@ interface Refused {
 const areAlike = (a: Pod, b: Pod): boolean =>
   a.shape === b.shape &&
   a.labels === b.labels &&
+  a.volumes === b.volumes &&
   a.namespace === b.namespace &&
   a.priority === b.priority &&
   a.nominatedNodeName === b.nominatedNodeName &&

@@ -561,6 +561,8 @@ const selfEvents = (before: Pod, pod: Pod): ClusterEvent[] => {
     if (JSON.stringify(before.shape.tolerations) !== JSON.stringify(shape.tolerations))
       events.push({ kind: 'SelfToleration', before, pod })
     if (asksLess(before.shape, shape)) events.push({ kind: 'SelfScaleDown', before, pod })
+    if (before.shape.requiredFeatures.join() !== shape.requiredFeatures.join())
+      events.push({ kind: 'SelfFeatures', before, pod })
   }
   if (before.labels !== pod.labels && JSON.stringify(before.labels) !== JSON.stringify(pod.labels))
     events.push({ kind: 'SelfLabel', before, pod })
