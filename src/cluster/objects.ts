@@ -100,6 +100,28 @@ export interface NodeAffinity {
   requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms?: NodeSelectorTerm[] }
   preferredDuringSchedulingIgnoredDuringExecution?: { weight?: number; preference?: NodeSelectorTerm }[]
 }
+export interface PodAffinityTermObject {
+  topologyKey?: string
+  labelSelector?: LabelSelector | null
+  namespaces?: string[]
+  namespaceSelector?: LabelSelector | null
+  matchLabelKeys?: string[]
+  mismatchLabelKeys?: string[]
+}
+export interface PodAffinityObject {
+  requiredDuringSchedulingIgnoredDuringExecution?: PodAffinityTermObject[]
+  preferredDuringSchedulingIgnoredDuringExecution?: { weight?: number; podAffinityTerm?: PodAffinityTermObject }[]
+}
+export interface TopologySpreadConstraintObject {
+  topologyKey?: string
+  maxSkew?: number
+  minDomains?: number | null
+  whenUnsatisfiable?: string
+  labelSelector?: LabelSelector | null
+  matchLabelKeys?: string[]
+  nodeAffinityPolicy?: string | null
+  nodeTaintsPolicy?: string | null
+}
 export interface Taint {
   key?: string
   value?: string
@@ -149,9 +171,9 @@ export interface PodSpec {
   restartPolicy?: string
   terminationGracePeriodSeconds?: number
   nodeSelector?: Record<string, string>
-  affinity?: { nodeAffinity?: NodeAffinity; podAffinity?: unknown; podAntiAffinity?: unknown }
+  affinity?: { nodeAffinity?: NodeAffinity; podAffinity?: PodAffinityObject; podAntiAffinity?: PodAffinityObject }
   tolerations?: Toleration[]
-  topologySpreadConstraints?: unknown[]
+  topologySpreadConstraints?: TopologySpreadConstraintObject[]
   containers?: Container[]
   initContainers?: Container[]
   overhead?: Quantities
@@ -258,4 +280,14 @@ export interface CSIStorageCapacityObject extends KubeObject {
   nodeTopology?: LabelSelector
   capacity?: string | number
   maximumVolumeSize?: string | number
+}
+
+/** What of a Service, ReplicaSet, StatefulSet or ReplicationController says which pods are its own. */
+export interface SelectingObject extends KubeObject {
+  spec?: { selector?: LabelSelector | Record<string, string> | null }
+}
+
+export interface PodDisruptionBudgetObject extends KubeObject {
+  spec?: { selector?: LabelSelector }
+  status?: { disruptionsAllowed?: number; disruptedPods?: Record<string, string> }
 }

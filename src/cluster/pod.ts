@@ -1,4 +1,5 @@
 import type { LabelSelector, NodeSelectorTerm, Taint, Toleration } from './objects.ts'
+import type { PodSelector } from './pod-selector.ts'
 import type { ResourceVector } from './resources.ts'
 import type { PodVolumes } from './volumes.ts'
 
@@ -17,6 +18,39 @@ export interface PreferredTerm {
   readonly preference: NodeSelectorTerm
 }
 
+/** A rule about the pods near a node, as the pod's template has it; what depends on the pod's own labels is still open. */
+export interface PodAffinityTerm {
+  readonly topologyKey: string
+  readonly selector: PodSelector
+  /** named namespaces, to which those that `namespaceSelector` matches are added; neither: the pod's own */
+  readonly namespaces: readonly string[]
+  readonly namespaceSelector: PodSelector
+  /** labels that the others must have as the pod has them, where the selector does not speak of them yet */
+  readonly matchLabelKeys: readonly string[]
+  /** labels that the others must not have as the pod has them */
+  readonly mismatchLabelKeys: readonly string[]
+}
+
+/** `weight` is negative where the pod would rather be away from them. */
+export interface PreferredPodTerm {
+  readonly weight: number
+  readonly term: PodAffinityTerm
+}
+
+export interface TopologySpreadConstraint {
+  readonly topologyKey: string
+  readonly maxSkew: number
+  readonly minDomains: number
+  /** false: nodes that break it are only worse */
+  readonly required: boolean
+  readonly selector: PodSelector
+  readonly matchLabelKeys: readonly string[]
+  /** only nodes that the pod's node affinity and selector allow are counted */
+  readonly honorsAffinity: boolean
+  /** only nodes whose taints the pod tolerates are counted */
+  readonly honorsTaints: boolean
+}
+
 /**
  * What pods of one template share as far as placement goes. Equal shapes are one object, so rules may keep what they
  * worked out for a shape in a WeakMap. Labels are not part of it: a StatefulSet gives each of its pods another one.
@@ -33,6 +67,10 @@ export interface PodShape {
   /** ORed; undefined: the pod has no required node affinity. An empty list matches no node. */
   readonly requiredTerms: readonly NodeSelectorTerm[] | undefined
   readonly preferredTerms: readonly PreferredTerm[]
+  readonly podAffinity: readonly PodAffinityTerm[]
+  readonly podAntiAffinity: readonly PodAffinityTerm[]
+  readonly preferredPodTerms: readonly PreferredPodTerm[]
+  readonly spread: readonly TopologySpreadConstraint[]
   readonly tolerations: readonly Toleration[]
   readonly hostPorts: readonly HostPort[]
   /** Names with a tag, init containers' first, one entry a container. */
@@ -61,12 +99,18 @@ export interface Pod {
   readonly annotations: Labels
   /** uid of the controlling owner, '' without one */
   readonly ownerUid: string
+  /** `ReplicaSet/name` and the like while it has no node, if its controller is of a kind that has a selector; else '' */
+  readonly controller: string
   /** the node it is bound to, '' while it is not */
   readonly nodeName: string
   readonly nominatedNodeName: string
   readonly phase: PodPhase
   readonly deleting: boolean
   readonly createdAtMs: number
+  /** when its node began with it, to the second; Infinity: not yet */
+  readonly startedAtMs: number
+  /** a scheduler is evicting it to make room (DisruptionTarget with PreemptionByScheduler) */
+  readonly preempted: boolean
   readonly shape: PodShape
   /** no part of the shape: claims of StatefulSets differ from pod to pod. Equal ones are one object. */
   readonly volumes: PodVolumes
@@ -88,7 +132,3 @@ export const podKey = (pod: { readonly namespace: string; readonly name: string 
 export const isFinished = (phase: PodPhase): boolean => phase === 'Succeeded' || phase === 'Failed'
 
 export type { LabelSelector, NodeSelectorTerm, Taint, Toleration }
-  /** when its node began with it, to the second; Infinity: not yet */
-  readonly startedAtMs: number
-  /** a scheduler is evicting it to make room (DisruptionTarget with PreemptionByScheduler) */
-  readonly preempted: boolean

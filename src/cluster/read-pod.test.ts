@@ -151,20 +151,53 @@ describe('reading pods', () => {
       'volumes (persistentVolumeClaim)',
     ])
     assert.deepEqual(spec({ hostNetwork: true, hostUsers: false }), ['the host network in a user namespace'])
-    assert.deepEqual(spec({ topologySpreadConstraints: [{ whenUnsatisfiable: 'DoNotSchedule' }] }), [
-      'topology spread constraints',
-    ])
-    assert.deepEqual(
-      spec({
-        volumes: [{ name: 'v', configMap: {} }],
-        topologySpreadConstraints: [{ whenUnsatisfiable: 'ScheduleAnyway' }],
-      }),
-      [],
-    )
+    assert.deepEqual(spec({ volumes: [{ name: 'v', configMap: {} }] }), [])
   })
 
   for (const [what, part] of [
     ['tolerations with a null', { tolerations: [null] }],
+    ['spread constraints that are an object', { topologySpreadConstraints: {} }],
+    [
+      'a spread constraint without a key',
+      { topologySpreadConstraints: [{ maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' }] },
+    ],
+    [
+      'a spread constraint that is neither required nor preferred',
+      { topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'Perhaps' }] },
+    ],
+    [
+      'a skew of nothing',
+      { topologySpreadConstraints: [{ maxSkew: 0, topologyKey: 'zone', whenUnsatisfiable: 'DoNotSchedule' }] },
+    ],
+    [
+      'pod affinity with an operator that label selectors do not have',
+      {
+        affinity: {
+          podAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: [
+              {
+                topologyKey: 'zone',
+                labelSelector: { matchExpressions: [{ key: 'a', operator: 'Gt', values: ['1'] }] },
+              },
+            ],
+          },
+        },
+      },
+    ],
+    [
+      'pod anti-affinity without a key',
+      { affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [{}] } } },
+    ],
+    [
+      'namespaces that are text',
+      {
+        affinity: {
+          podAntiAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: [{ topologyKey: 'zone', namespaces: 'all' }],
+          },
+        },
+      },
+    ],
     [
       'a required term that is text',
       { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: ['x'] } } } },

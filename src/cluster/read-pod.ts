@@ -1,7 +1,25 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Interned } from './interned.ts'
-import type { Container, ContainerStatus, PodObject, PodSpec, Quantities } from './objects.ts'
-import type { HostPort, Labels, Pod, PodPhase, PodShape } from './pod.ts'
+import type {
+  Container,
+  ContainerStatus,
+  ObjectMeta,
+  PodAffinityTermObject,
+  PodObject,
+  PodSpec,
+  Quantities,
+} from './objects.ts'
+import type {
+  HostPort,
+  Labels,
+  Pod,
+  PodAffinityTerm,
+  PodPhase,
+  PodShape,
+  PreferredPodTerm,
+  TopologySpreadConstraint,
+} from './pod.ts'
+import { podSelectorIn, stringsIn } from './pod-selector.ts'
 import { quantityEntries, quantityMilli, resourceAmount } from './quantity.ts'
 import { podVolumesOf } from './read-volumes.ts'
 import { type ResourceIndex, type ResourceNames, type ResourceVector, vectorOf } from './resources.ts'
@@ -88,6 +106,76 @@ const hostPorts = (spec: PodSpec): HostPort[] => {
   return ports
 }
 
+/** @throws TypeError */
+const affinityTermIn = (term: PodAffinityTermObject, what: string): PodAffinityTerm => {
+  const topologyKey = textOf(term.topologyKey)
+  if (topologyKey === '') throw new TypeError(`${what} has a term without topologyKey`)
+  return {
+    topologyKey,
+    selector: podSelectorIn(term.labelSelector, what),
+    namespaces: stringsIn(term.namespaces, what),
+    namespaceSelector: podSelectorIn(term.namespaceSelector, what),
+    matchLabelKeys: stringsIn(term.matchLabelKeys, what),
+    mismatchLabelKeys: stringsIn(term.mismatchLabelKeys, what),
+  }
+}
+
+const requiredPodTerms = (spec: PodSpec, of: 'podAffinity' | 'podAntiAffinity'): PodAffinityTerm[] => {
+  const what = `required ${of}`
+  return objectsIn(spec.affinity?.[of]?.requiredDuringSchedulingIgnoredDuringExecution, what).map((term) =>
+    affinityTermIn(term, what),
+  )
+}
+
+const preferredPodTerms = (spec: PodSpec, of: 'podAffinity' | 'podAntiAffinity', sign: 1 | -1): PreferredPodTerm[] => {
+  const what = `preferred ${of}`
+  return objectsIn(spec.affinity?.[of]?.preferredDuringSchedulingIgnoredDuringExecution, what).map(
+    ({ weight, podAffinityTerm }) => ({
+      weight: sign * (typeof weight === 'number' ? weight : 0),
+      term: affinityTermIn(podAffinityTerm ?? {}, what),
+    }),
+  )
+}
+
+/** A count from outside, at least 1. @throws TypeError */
+const countIn = (value: unknown, what: string): number => {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) throw new TypeError(`${what} is no number from 1`)
+  return value as number
+}
+
+const spreadConstraints = (spec: PodSpec): TopologySpreadConstraint[] => {
+  const what = 'spec.topologySpreadConstraints'
+  return objectsIn(spec.topologySpreadConstraints, what).map((constraint) => {
+    const topologyKey = textOf(constraint.topologyKey)
+    if (topologyKey === '') throw new TypeError(`${what} has an entry without topologyKey`)
+    const { whenUnsatisfiable } = constraint
+    if (whenUnsatisfiable !== 'DoNotSchedule' && whenUnsatisfiable !== 'ScheduleAnyway')
+      throw new TypeError(`${what} has whenUnsatisfiable ${JSON.stringify(whenUnsatisfiable)}`)
+    return {
+      topologyKey,
+      maxSkew: countIn(constraint.maxSkew, `${what}: maxSkew`),
+      minDomains: countIn(constraint.minDomains ?? 1, `${what}: minDomains`),
+      required: whenUnsatisfiable === 'DoNotSchedule',
+      selector: podSelectorIn(constraint.labelSelector, what),
+      matchLabelKeys: stringsIn(constraint.matchLabelKeys, what),
+      honorsAffinity: constraint.nodeAffinityPolicy !== 'Ignore',
+      honorsTaints: constraint.nodeTaintsPolicy === 'Honor',
+    }
+  })
+}
+
+/** Kinds of controllers whose selector says which pods belong together. */
+const SELECTING_CONTROLLERS: ReadonlySet<string> = new Set([
+  'v1/ReplicationController',
+  'apps/v1/ReplicaSet',
+  'apps/v1/StatefulSet',
+])
+
+const controllerOf = ({ ownerReferences }: ObjectMeta): string => {
+  const { apiVersion, kind = '', name } = (ownerReferences ?? []).find((owner) => owner.controller) ?? {}
+  return SELECTING_CONTROLLERS.has(`${apiVersion}/${kind}`) ? `${kind}/${name}` : ''
+}
+
 /** Volumes that bind a pod to no place, so that no rule of ours is missing for them. */
 const PLACELESS_VOLUMES = new Set([
   'configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'hostPath', 'nfs', 'image', 'gitRepo', 'name', 'csi',
@@ -96,14 +184,6 @@ const PLACELESS_VOLUMES = new Set([
 /** Parts of a spec that ask for a rule which this version does not have. */
 const unsupportedParts = (spec: PodSpec): string[] => {
   const parts: string[] = []
-  const required = (affinity: unknown): boolean =>
-    ((affinity as { requiredDuringSchedulingIgnoredDuringExecution?: unknown[] } | undefined)
-      ?.requiredDuringSchedulingIgnoredDuringExecution?.length ?? 0) > 0
-  if (required(spec.affinity?.podAffinity)) parts.push('required pod affinity')
-  if (required(spec.affinity?.podAntiAffinity)) parts.push('required pod anti-affinity')
-  const spreads = (spec.topologySpreadConstraints ?? []) as { whenUnsatisfiable?: string }[]
-  if (spreads.some((spread) => spread?.whenUnsatisfiable !== 'ScheduleAnyway'))
-    parts.push('topology spread constraints')
   const volumes = (spec.volumes ?? []) as object[]
   const bound = volumes.flatMap((volume) => Object.keys(volume ?? {}).filter((kind) => !PLACELESS_VOLUMES.has(kind)))
   if (bound.length > 0) parts.push(`volumes (${[...new Set(bound)].sort().join(', ')})`)
@@ -207,11 +287,17 @@ export class PodReader {
         labels: this.#labels.of(metadata.labels),
         annotations: this.#labels.of(metadata.annotations, KEPT_ANNOTATIONS),
         ownerUid: (metadata.ownerReferences ?? []).find(({ controller }) => controller)?.uid ?? '',
+        controller: spec.nodeName ? '' : controllerOf(metadata),
         nodeName: spec.nodeName ?? '',
         nominatedNodeName: status.nominatedNodeName ?? '',
         phase: (PHASES.has(status.phase ?? '') ? status.phase : 'Pending') as PodPhase,
         deleting: metadata.deletionTimestamp !== undefined,
         createdAtMs: Date.parse(metadata.creationTimestamp ?? '') || 0,
+        startedAtMs: Date.parse(status.startTime ?? '') || Number.POSITIVE_INFINITY,
+        preempted: (status.conditions ?? []).some(
+          ({ type, status: on, reason }) =>
+            type === 'DisruptionTarget' && on === 'True' && reason === 'PreemptionByScheduler',
+        ),
         shape,
         volumes: this.#volumes(name, spec),
         placedRequest: placed?.request ?? shape.request,
@@ -262,6 +348,13 @@ export class PodReader {
         weight: typeof weight === 'number' ? weight : 0,
         preference: termIn(preference ?? {}, 'preferred node affinity'),
       })),
+      podAffinity: requiredPodTerms(spec, 'podAffinity'),
+      podAntiAffinity: requiredPodTerms(spec, 'podAntiAffinity'),
+      preferredPodTerms: [
+        ...preferredPodTerms(spec, 'podAffinity', 1),
+        ...preferredPodTerms(spec, 'podAntiAffinity', -1),
+      ],
+      spread: spreadConstraints(spec),
       tolerations: objectsIn(spec.tolerations, 'spec.tolerations'),
       hostPorts: hostPorts(spec),
       images: containers.flatMap(({ image }) => (image ? [taggedImage(image)] : [])),
@@ -289,11 +382,6 @@ export class PodReader {
   ): { request: ResourceVector; scoringCpuMilli: number; scoringMemoryBytes: number } {
     const { spec = {}, status = {} } = object
     const statuses = new Map<string, ContainerStatus>()
-        startedAtMs: Date.parse(status.startTime ?? '') || Number.POSITIVE_INFINITY,
-        preempted: (status.conditions ?? []).some(
-          ({ type, status: on, reason }) =>
-            type === 'DisruptionTarget' && on === 'True' && reason === 'PreemptionByScheduler',
-        ),
     for (const one of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])])
       statuses.set(one.name ?? '', one)
     const resized =

@@ -1,12 +1,14 @@
 import { StowageError } from '../errors/catalogue.ts'
+import { DefaultSelectors } from './default-selectors.ts'
 import type { ClusterEvent } from './events.ts'
 import { HOSTNAME_LABEL, type Node, type NodeClass, type NodeIndex } from './node.ts'
 import { Nominations } from './nominations.ts'
-import type { NodeObject, PodObject } from './objects.ts'
+import type { KubeObject, NodeObject, PodObject } from './objects.ts'
 import { type HostPort, isFinished, type Labels, type Pod, podKey } from './pod.ts'
 import { NodeReader } from './read-node.ts'
 import { LabelTable, PodReader, sameVector } from './read-pod.ts'
 import { CPU, MEMORY, ResourceNames, type ResourceVector } from './resources.ts'
+import { Topology } from './topology.ts'
 import type { ClusterView, UsageSource } from './view.ts'
 import { VolumeState } from './volume-state.ts'
 
@@ -46,6 +48,8 @@ const classKeyOf = (labels: Labels, node: Node): string =>
 export class ClusterState implements ClusterView {
   readonly resources = new ResourceNames()
   readonly volumes = new VolumeState()
+  readonly topology = new Topology(this)
+  readonly defaultSelectors = new DefaultSelectors()
   readonly #labelTable = new LabelTable()
   readonly #podReader = new PodReader(this.resources, this.#labelTable)
   readonly #nodeReader = new NodeReader(this.resources, this.#labelTable)
@@ -168,16 +172,17 @@ export class ClusterState implements ClusterView {
     const known = this.#indexes.get(node.name)
     if (known === undefined) return this.#addNode(node)
     const before = this.node(known)
-    this.#nodes[known] = node
     const index = known
+    const relabelled = before.labels !== node.labels
+    const retainted =
+      before.unschedulable !== node.unschedulable || JSON.stringify(before.taints) !== JSON.stringify(node.taints)
+    if (relabelled || retainted) this.#changeTopology(index, node)
+    this.#nodes[index] = node
     const events: ClusterEvent[] = []
     if (!sameVector(before.allocatable, node.allocatable) || before.maxPods !== node.maxPods) {
       this.#setAllocatable(index, before.allocatable, node)
       events.push({ kind: 'NodeAllocatable', before, node, index })
     }
-    const relabelled = before.labels !== node.labels
-    const retainted =
-      before.unschedulable !== node.unschedulable || JSON.stringify(before.taints) !== JSON.stringify(node.taints)
     if (relabelled || retainted) this.#reclassify(index, node)
     if (relabelled) events.push({ kind: 'NodeLabel', before, node, index })
     if (retainted) events.push({ kind: 'NodeTaint', before, node, index })
@@ -202,6 +207,7 @@ export class ClusterState implements ClusterView {
       this.volumes.unplace(pod, name)
       this.#shelter(name).add(uid)
     }
+    this.topology.leave(index)
     this.#podsOn[index] = undefined
     this.#ports[index] = NO_PORTS
     this.clearUsage(name)
@@ -240,6 +246,17 @@ export class ClusterState implements ClusterView {
     this.#touch(index)
   }
 
+  // Namespaces
+
+  /** A namespace that is new or has changed; what its labels are is all that is kept. */
+  applyNamespace({ metadata = {} }: KubeObject): void {
+    this.topology.applyNamespace(metadata.name ?? '', this.#labelTable.of(metadata.labels))
+  }
+
+  removeNamespace(name: string): void {
+    this.topology.applyNamespace(name, undefined)
+  }
+
   // Pods
 
   /**
@@ -274,7 +291,7 @@ export class ClusterState implements ClusterView {
     const index = this.#indexes.get(pod.nodeName)
     if (index !== undefined) {
       this.#podsOn[index]?.set(pod.uid, pod)
-      if (!sameCount(before, pod)) {
+      if (!sameCount(before, pod) || !countsAlike(before, pod)) {
         this.#count(index, before, -1)
         this.#count(index, pod, 1)
         this.#touch(index)
@@ -417,6 +434,7 @@ export class ClusterState implements ClusterView {
         if (sum > room) overcommitted.push(`${name}: ${resourceName} ${sum} of ${room}`)
       }
     }
+    miscounted.push(...this.topology.discrepancies())
     return { miscounted, overcommitted }
   }
 
@@ -432,6 +450,7 @@ export class ClusterState implements ClusterView {
     this.#setAllocatable(index, undefined, node)
     this.#joinClass(index, node)
     this.#countImages(node, 1)
+    this.topology.enter(index)
     this.order[this.nodeCount++] = index
     for (const uid of this.#homeless.get(node.name) ?? []) {
       const placement = this.#placements.get(uid)
@@ -499,6 +518,7 @@ export class ClusterState implements ClusterView {
     else this.#priorities.set(pod.priority, ofPriority)
     this.scoringCpuMilli[index] = this.scoringCpuMilli[index]! + sign * pod.placedScoringCpuMilli
     this.scoringMemoryBytes[index] = this.scoringMemoryBytes[index]! + sign * pod.placedScoringMemoryBytes
+    this.topology.count(index, pod, sign)
   }
 
   #setAllocatable(index: NodeIndex, before: ResourceVector | undefined, node: Node | undefined): void {
@@ -575,6 +595,15 @@ export class ClusterState implements ClusterView {
     if (this.#staleClasses > STALE_CLASSES_AT_MOST + this.nodeCount) this.#forgetStaleClasses()
   }
 
+  /** The node will be another as far as topology goes: its pods leave their domains and enter others. */
+  #changeTopology(index: NodeIndex, node: Node): void {
+    for (const pod of this.podsOn(index)) this.topology.count(index, pod, -1)
+    this.topology.leave(index)
+    this.#nodes[index] = node
+    this.topology.enter(index)
+    for (const pod of this.podsOn(index)) this.topology.count(index, pod, 1)
+  }
+
   #reclassify(index: NodeIndex, node: Node): void {
     this.#leaveClass(index)
     this.#joinClass(index, node)
@@ -616,6 +645,10 @@ const sameImages = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, numbe
   for (const [name, bytes] of a) if (b.get(name) !== bytes) return false
   return true
 }
+
+/** Whether rules about other pods' whereabouts see the same in both. */
+const countsAlike = (a: Pod, b: Pod): boolean =>
+  a.labels === b.labels && a.deleting === b.deleting && a.shape === b.shape
 
 const sameCount = (a: Pod, b: Pod): boolean =>
   sameVector(a.placedRequest, b.placedRequest) &&

@@ -1,6 +1,8 @@
+import type { DefaultSelectors } from './default-selectors.ts'
 import type { HostPort, Pod } from './pod.ts'
 import type { Node, NodeClass, NodeIndex } from './node.ts'
 import type { ResourceNames } from './resources.ts'
+import type { Topology } from './topology.ts'
 import type { VolumeView } from './volume-state.ts'
 
 /** Where a node's load comes from: measured by metrics.k8s.io, or the requests of its pods. */
@@ -35,6 +37,10 @@ export interface ClusterView {
   /** classes by number; undefined where a number is free. A number keeps its meaning while `classEpoch` stays. */
   readonly classes: readonly (NodeClass | undefined)[]
   readonly classEpoch: number
+  /** where pods are by zone, rack or any other label of nodes, and what they ask of each other */
+  readonly topology: Topology
+  /** which pods belong together by their Services and controllers */
+  readonly defaultSelectors: Pick<DefaultSelectors, 'of'>
   /** the node at an index in use */
   node(index: NodeIndex): Node
   /** index by name, -1 if there is none */

@@ -50,6 +50,8 @@ describe('all constraints together', () => {
         'NodeAffinity',
         'NodePorts',
         'NodeResourcesFit',
+        'PodTopologySpread',
+        'InterPodAffinity',
       ],
     )
   })

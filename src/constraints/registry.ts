@@ -1,9 +1,11 @@
 import type { Constraint } from './constraint.ts'
+import { interPodAffinity } from './inter-pod-affinity.ts'
 import { createNodeAffinity, nodeAffinityByName } from './node-affinity.ts'
 import { createNodeName } from './node-name.ts'
 import { nodePorts } from './node-ports.ts'
 import { createNodeResourcesFit } from './node-resources-fit.ts'
 import { createNodeUnschedulable } from './node-unschedulable.ts'
+import { podTopologySpread } from './pod-topology-spread.ts'
 import { schedulingGates } from './scheduling-gates.ts'
 import { createTaintToleration } from './taint-toleration.ts'
 import { unsupported } from './unsupported.ts'
@@ -24,5 +26,7 @@ export const createConstraints = (): readonly Constraint[] => [
   nodePorts,
   createNodeResourcesFit(),
   // Not written yet, in this order; until then `unsupported` keeps the pods back that need them: VolumeRestrictions,
-  // NodeVolumeLimits, VolumeBinding, VolumeZone, PodTopologySpread, InterPodAffinity, DynamicResources, NodeDeclaredFeatures.
+  // NodeVolumeLimits, VolumeBinding, VolumeZone before these two, DynamicResources and NodeDeclaredFeatures behind them.
+  podTopologySpread,
+  interPodAffinity,
 ]

@@ -24,7 +24,8 @@ describe('the message of a pod that fits nowhere', () => {
     ]
     assert.equal(
       await messageOf(nodes, pod('p').cpu('2')),
-      'p Unschedulable: 0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint(s).',
+      'p Unschedulable: 0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint(s). ' +
+        'preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling.',
     )
   })
 
@@ -32,7 +33,8 @@ describe('the message of a pod that fits nowhere', () => {
     const nodes = [node('a').cpu('1').memory('1Gi').object(), node('b').cpu('1').memory('8Gi').object()]
     assert.equal(
       await messageOf(nodes, pod('p').cpu('2').memory('2Gi')),
-      'p Unschedulable: 0/2 nodes are available: 1 Insufficient memory, 2 Insufficient cpu.',
+      'p Unschedulable: 0/2 nodes are available: 1 Insufficient memory, 2 Insufficient cpu. ' +
+        'preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.',
     )
   })
 
@@ -41,8 +43,8 @@ describe('the message of a pod that fits nowhere', () => {
   })
 
   it('is that of the rule which refuses the pod before any node is asked', async () => {
-    const line = await messageOf(twoNodes, pod('p').spec({ topologySpreadConstraints: [{}] }))
-    assert.match(line, /^p Unschedulable: 0\/2 nodes are available: .*topology spread.*\.$/)
+    const line = await messageOf(twoNodes, pod('p').spec({ resourceClaims: [{}] }))
+    assert.match(line, /^p Unschedulable: 0\/2 nodes are available: .*resource claims.*\.$/)
   })
 })
 
