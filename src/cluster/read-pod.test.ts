@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { pod } from '../../test/builders.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import type { PodObject } from './objects.ts'
+import type { PodObject, PodSpec } from './objects.ts'
 import { LabelTable, PodReader } from './read-pod.ts'
 import { amountOf, CPU, MEMORY, ResourceNames } from './resources.ts'
 
@@ -147,11 +147,19 @@ describe('reading pods', () => {
 
   it('names what a pod asks for that no rule knows yet', () => {
     const spec = (part: object) => read(pod('a').spec(part).object()).shape.unsupported
-    assert.deepEqual(spec({ volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'c' } }] }), [
-      'volumes (persistentVolumeClaim)',
-    ])
-    assert.deepEqual(spec({ hostNetwork: true, hostUsers: false }), ['the host network in a user namespace'])
+    assert.deepEqual(spec({ resourceClaims: [{ name: 'gpu' }] }), ['resource claims (DRA)'])
     assert.deepEqual(spec({ volumes: [{ name: 'v', configMap: {} }] }), [])
+  })
+
+  it('infers what a node must declare, as kube-scheduler 1.37 does', () => {
+    const features = (part: PodSpec) => read(pod('a').spec(part).object()).shape.requiredFeatures
+    assert.deepEqual(features({ hostNetwork: true, hostUsers: false }), ['UserNamespacesHostNetworkSupport'])
+    assert.deepEqual(features({ hostNetwork: true }), [])
+    const restarting = { name: 'i', restartPolicyRules: [{ action: 'RestartAllContainers' }] }
+    assert.deepEqual(features({ initContainers: [restarting] }), ['RestartAllContainersOnContainerExits'])
+    const mounting = { name: 'm', volumeMounts: [{ bindMountOptions: ['ro'] }] }
+    assert.deepEqual(features({ containers: [mounting] }), ['VolumeBindMountOptions'])
+    assert.deepEqual(features({ containers: [{ name: 'm', volumeMounts: [{ bindMountOptions: [] }] }] }), [])
   })
 
   for (const [what, part] of [

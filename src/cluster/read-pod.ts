@@ -176,33 +176,9 @@ const controllerOf = ({ ownerReferences }: ObjectMeta): string => {
   return SELECTING_CONTROLLERS.has(`${apiVersion}/${kind}`) ? `${kind}/${name}` : ''
 }
 
-/** Volumes that bind a pod to no place, so that no rule of ours is missing for them. */
-const PLACELESS_VOLUMES = new Set([
-  'configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'hostPath', 'nfs', 'image', 'gitRepo', 'name', 'csi',
-]) // biome-ignore format: a list reads better than a column
-
 /** Parts of a spec that ask for a rule which this version does not have. */
-const unsupportedParts = (spec: PodSpec): string[] => {
-  const parts: string[] = []
-  const volumes = (spec.volumes ?? []) as object[]
-  const bound = volumes.flatMap((volume) => Object.keys(volume ?? {}).filter((kind) => !PLACELESS_VOLUMES.has(kind)))
-  if (bound.length > 0) parts.push(`volumes (${[...new Set(bound)].sort().join(', ')})`)
-  if ((spec.resourceClaims ?? []).length > 0) parts.push('resource claims')
-  // What NodeDeclaredFeatures is about.
-  if (spec.hostNetwork === true && spec.hostUsers === false) parts.push('the host network in a user namespace')
-  const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
-  if (
-    containers.some(({ restartPolicyRules }) =>
-      restartPolicyRules?.some(({ action }) => action === 'RestartAllContainers'),
-    )
-  )
-    parts.push('restart rules for all containers')
-  if (
-    containers.some(({ volumeMounts }) => volumeMounts?.some(({ bindMountOptions }) => bindMountOptions !== undefined))
-  )
-    parts.push('bind mount options')
-  return parts
-}
+const unsupportedParts = (spec: PodSpec): string[] =>
+  (spec.resourceClaims ?? []).length > 0 ? ['resource claims (DRA)'] : []
 
 /** Features that a node must declare before it may run such a pod, as NodeDeclaredFeatures infers them (v1.37). */
 const requiredFeatures = (spec: PodSpec): string[] => {

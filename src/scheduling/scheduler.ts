@@ -6,16 +6,18 @@ import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
 import type { ClusterState } from '../cluster/state.ts'
+import { PodClaims, type VolumePlan } from '../cluster/volume-plan.ts'
 import { NO_VOLUMES } from '../cluster/volumes.ts'
 import type { Constraint } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
 import {
   type AttemptResult,
   type Binder,
   BindFailure,
+  type ClaimBinder,
   type Conservation,
   type QueueName,
   type Reporter,
@@ -23,6 +25,7 @@ import {
 } from './ports.ts'
 import type { Profile } from './profile.ts'
 import { PodQueue, type QueuedPod } from './queue.ts'
+import { STORAGE_FEEDS, type StorageFeeds, storageFeeds } from './storage-feeds.ts'
 
 /** Where the scheduler tells what happens inside it. */
 export interface SchedulingLog {
@@ -42,6 +45,7 @@ export interface SchedulerOptions {
   /** written by nobody but this scheduler */
   readonly cluster: ClusterState
   readonly binder: Binder
+  readonly claimBinder: ClaimBinder
   readonly reporter: Reporter
   readonly decisions: DecisionSink
   readonly observer: SchedulingObserver
@@ -92,7 +96,9 @@ interface Bind {
   readonly nodeName: string
   readonly decisionId: number
   readonly cycleMs: number
-  readonly startMs: number
+  startMs: number
+  /** calls off the wait for the pod's claims; undefined: that is over, or there was none */
+  preparing: AbortController | undefined
   /** the node on which the API server has shown it, '' while it has not */
   seenOn: string
   /** it was deleted before the API server answered */
@@ -142,6 +148,7 @@ const unreadableShape: PodShape = {
 export class Scheduler {
   readonly pods: ObjectFeed<PodObject>
   readonly nodes: ObjectFeed<NodeObject>
+  readonly storage: StorageFeeds
 
   readonly #options: SchedulerOptions
   readonly #cluster: ClusterState
@@ -160,8 +167,11 @@ export class Scheduler {
   #drained = false
   #podsSynced = false
   #nodesSynced = false
+  #storageSynced = 0
   #sliceAhead = false
   #bindsInFlight = 0
+  /** of these, pods whose claims are not bound yet: that may take minutes, so they hold up nobody */
+  #preparing = 0
   #rankingsInFlight = 0
   #fallbacks = 0
   #unreadable = 0
@@ -199,6 +209,14 @@ export class Scheduler {
         this.#wake()
       },
     }
+    this.storage = storageFeeds(this.#cluster.volumes, {
+      changed: (events) => this.#changed(events),
+      unreadable: (kind, object, thrown) => this.#cannotRead(kind, nameOf(object), thrown),
+      synced: () => {
+        this.#storageSynced++
+        this.#wake()
+      },
+    })
     this.nodes = {
       seen: (object) => this.#nodeSeen(object),
       gone: (_namespace, name) => this.#changed(this.#cluster.removeNode(name)),
@@ -223,11 +241,18 @@ export class Scheduler {
   /** Begins no more attempts until `start`; binds on their way go on. */
   pause(): void {
     this.#running = false
+    this.#stopPreparing()
+  }
+
+  /** Whoever decides next goes on with the claims: what is done about them the API server knows. */
+  #stopPreparing(): void {
+    for (const { bind } of this.#tracked.values())
+      bind?.preparing?.abort(new Error('this scheduler may not decide any more'))
   }
 
   /** Whether everything that exists has been seen once. */
   get synced(): boolean {
-    return this.#podsSynced && this.#nodesSynced
+    return this.#storageSynced === STORAGE_FEEDS && this.#podsSynced && this.#nodesSynced
   }
 
   /** What metrics.k8s.io measured on a node. */
@@ -250,6 +275,7 @@ export class Scheduler {
     this.#running = false
     this.#drained = true
     this.#queue.stop()
+    this.#stopPreparing()
     for (const tracked of this.#tracked.values()) {
       if (tracked.callOff === undefined) continue
       this.#endRanking(tracked)
@@ -354,6 +380,7 @@ export class Scheduler {
     if (tracked.bind !== undefined) {
       // The API server has shown the bind before it answered.
       tracked.bind.seenOn = pod.nodeName
+      tracked.bind.preparing?.abort(new Error('somebody else bound the pod'))
       if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
       return
     }
@@ -431,6 +458,7 @@ export class Scheduler {
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
       tracked.bind.gone = true
+      tracked.bind.preparing?.abort(new Error('the pod is gone'))
       return
     }
     this.#tracked.delete(uid)
@@ -466,7 +494,7 @@ export class Scheduler {
   #slice(): void {
     const { clock } = this.#options
     const untilMs = clock.monotonicMs() + SLICE_MS
-    while (this.#running && this.#bindsInFlight < this.#maxBindsInFlight) {
+    while (this.#running && this.#bindsInFlight - this.#preparing < this.#maxBindsInFlight) {
       const entry = this.#queue.pop(this.#isOpen)
       if (entry === undefined) return
       this.#attempt(entry)
@@ -544,11 +572,19 @@ export class Scheduler {
     const cycleMs = clock.monotonicMs() - startMs
     const { facts, nodeName } = decision
     if (decision.node >= 0) {
+      let plan: VolumePlan | undefined
+      try {
+        plan = this.#planVolumes(pod, decision.node)
+      } catch (thrown) {
+        this.#broke(tracked, thrown, cycleMs)
+        return
+      }
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
+      if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
       this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
       this.#queue.done(entry)
       this.#changed(events)
-      this.#bind(tracked, entry.pod, nodeName, cycleMs)
+      this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
       return
     }
     this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(entry))
@@ -574,13 +610,24 @@ export class Scheduler {
 
   // Binding
 
-  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number): void {
+  /** What has to be done about the claims of a pod before it is bound; undefined: nothing. */
+  #planVolumes(pod: Pod, node: number): VolumePlan | undefined {
+    const claims = PodClaims.of(pod, this.#cluster.volumes)
+    if (claims === undefined || (typeof claims === 'object' && claims.allBound)) return undefined
+    const plan = typeof claims === 'object' ? claims.plan(this.#cluster.node(node)) : undefined
+    if (plan === undefined)
+      throw new StowageError('INTERNAL', { found: `${podKey(pod)} was allowed on a node that cannot have its volumes` })
+    return plan
+  }
+
+  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number, plan: VolumePlan | undefined): void {
     const startMs = this.#options.clock.monotonicMs()
     const { decisionId } = tracked
-    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, seenOn: '', gone: false }
+    const preparing = plan === undefined ? undefined : new AbortController()
+    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, preparing, seenOn: '', gone: false }
     tracked.bind = bind
     this.#bindsInFlight++
-    this.#ask(pod, nodeName)
+    this.#ask(pod, bind, plan)
       .then(
         () => this.#bound(tracked, bind),
         (thrown: unknown) => this.#bindFailed(tracked, bind, thrown),
@@ -596,8 +643,22 @@ export class Scheduler {
   }
 
   /** A binder that throws has rejected. */
-  async #ask(pod: Pod, nodeName: string): Promise<void> {
-    await this.#options.binder.bind(pod, nodeName, this.#stopBinds.signal)
+  async #ask(pod: Pod, bind: Bind, plan: VolumePlan | undefined): Promise<void> {
+    const { binder, claimBinder, clock, observer } = this.#options
+    if (plan !== undefined && bind.preparing !== undefined) {
+      this.#preparing++
+      try {
+        const signal = AbortSignal.any([this.#stopBinds.signal, bind.preparing.signal])
+        await claimBinder.bindClaims(pod, bind.nodeName, plan, signal)
+        bind.preparing = undefined
+      } finally {
+        this.#preparing--
+        const startMs = clock.monotonicMs()
+        observer.phase(pod.schedulerName, 'PreBind', startMs - bind.startMs)
+        bind.startMs = startMs
+      }
+    }
+    await binder.bind(pod, bind.nodeName, this.#stopBinds.signal)
   }
 
   #bound(tracked: Tracked, bind: Bind): void {
@@ -606,6 +667,7 @@ export class Scheduler {
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
     // Else it is remembered until it is seen bound: older views of it may still be on their way.
     if (bind.seenOn !== '' || bind.gone) this.#tracked.delete(pod.uid)
@@ -626,8 +688,11 @@ export class Scheduler {
     const { entry } = tracked
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
-    const message = `running Bind plugin "DefaultBinder": ${messageOf(thrown)}`
+    const plugin = bind.preparing === undefined ? 'Bind plugin "DefaultBinder"' : 'PreBind plugin "VolumeBinding"'
+    const message = `running ${plugin}: ${messageOf(thrown)}`
+    const calledOff = this.#stopBinds.signal.aborted || bind.preparing?.signal.aborted === true
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'error', bind.cycleMs + bindMs)
     log.debug('a bind failed', { pod: podKey(pod), node: bind.nodeName, error: thrown })
@@ -652,7 +717,7 @@ export class Scheduler {
     }
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
-    if (!gone && !this.#stopBinds.signal.aborted) reporter.failed(pod, 'SchedulerError', message)
+    if (!gone && !calledOff) reporter.failed(pod, 'SchedulerError', message)
   }
 
   // Bookkeeping

@@ -25,13 +25,28 @@ import { ApiBinder } from '../kubernetes/binder.ts'
 import { type Connection, openConnection } from '../kubernetes/connection.ts'
 import { runLeaderElection } from '../kubernetes/leader-election.ts'
 import { ListWatch, UNFINISHED_PODS } from '../kubernetes/list-watch.ts'
-import { collectionPath, NODES, PODS, type ResourceKind, serverVersion } from '../kubernetes/objects.ts'
+import {
+  collectionPath,
+  CSI_DRIVERS,
+  CSI_NODES,
+  NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  PODS,
+  type ResourceKind,
+  serverVersion,
+  STORAGE_CAPACITIES,
+  STORAGE_CLASSES,
+  VOLUME_ATTACHMENTS,
+} from '../kubernetes/objects.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
+import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
 import { Scheduler } from '../scheduling/scheduler.ts'
+import type { StorageFeeds } from '../scheduling/storage-feeds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { explainPod } from './explaining.ts'
@@ -162,6 +177,7 @@ export class SchedulingSystem {
           }
         },
       },
+      claimBinder: new ApiClaimBinder({ ...client, cluster: this.cluster }),
       reporter: this.#reporter,
       decisions: {
         keep: (record) => {
@@ -191,6 +207,7 @@ export class SchedulingSystem {
     const version = await serverVersion(this.connection, signal)
     log.info('connected', { server: this.connection.address, version })
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
+    this.#readStorage(this.scheduler.storage)
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
     this.#running.push(this.#readUsage())
     if (this.#configuration.leaderElection.enabled) {
@@ -439,6 +456,16 @@ export class SchedulingSystem {
     })
     this.#watches.push({ kind: kind.plural, watch })
     this.#running.push(watch.run(this.#reading.signal))
+  }
+
+  #readStorage(storage: StorageFeeds): void {
+    this.#read(PERSISTENT_VOLUME_CLAIMS, storage.claims)
+    this.#read(PERSISTENT_VOLUMES, storage.volumes)
+    this.#read(STORAGE_CLASSES, storage.classes)
+    this.#read(CSI_NODES, storage.csiNodes)
+    this.#read(CSI_DRIVERS, storage.csiDrivers)
+    this.#read(VOLUME_ATTACHMENTS, storage.attachments)
+    this.#read(STORAGE_CAPACITIES, storage.capacities)
   }
 
   #readUsage(): Promise<void> {
