@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { systemClock } from '../src/clock/clock.ts'
 import { seededRandom } from '../src/clock/random.ts'
 import type { Pod } from '../src/cluster/pod.ts'
+import { DisruptionBudgets } from '../src/cluster/disruption-budgets.ts'
 import { ClusterState } from '../src/cluster/state.ts'
 import { createConstraints } from '../src/constraints/registry.ts'
 import { createPolicy } from '../src/policies/registry.ts'
@@ -54,6 +55,7 @@ const measure = (nodes: number): Row => {
     clock: systemClock,
     random: seededRandom(1),
     cluster,
+    budgets: new DisruptionBudgets(),
     constraints: createConstraints(),
     stateVersion: () => made,
     onPhase: () => {},

@@ -50,13 +50,8 @@ describe('all constraints together', () => {
         'NodeAffinity',
         'NodePorts',
         'NodeResourcesFit',
-        'VolumeRestrictions',
-        'NodeVolumeLimits',
-        'VolumeBinding',
-        'VolumeZone',
         'PodTopologySpread',
         'InterPodAffinity',
-        'NodeDeclaredFeatures',
       ],
     )
   })
@@ -308,6 +303,6 @@ describe('pods that are not tried at all', () => {
       (constraint) => constraint.prepare(cluster.readPod(claims), cluster) ?? [],
     )
     assert.ok(refusal !== undefined && 'message' in refusal)
-    assert.match(refusal.message, /does not know the rules for resource claims \(DRA\) yet/)
+    assert.match(refusal.message, /does not know the rules for resource claims yet/)
   })
 })

@@ -71,6 +71,8 @@ export interface DecisionRecord {
   /** best first, at most TOP_CANDIDATES */
   readonly candidates: readonly CandidateRecord[]
   readonly nearestMiss?: NearestMiss
+  /** the pods (`namespace/name`) that have to leave a node before this one can go there */
+  readonly preemption?: { readonly node: string; readonly victims: readonly string[] }
   /** cluster event kinds that could let the pod in; empty once bound */
   readonly wakesOn: readonly string[]
   /** the message of the PodScheduled condition or of the event, '' if none */

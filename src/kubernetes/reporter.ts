@@ -46,6 +46,9 @@ export const cutNote = (text: string, maxBytes = MAX_NOTE_BYTES): string => {
   return text.slice(0, read) + suffix
 }
 
+/** RFC 3339 in whole seconds, as Time wants it. */
+export const apiTime = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z')
+
 /** RFC 3339 with microseconds, as MicroTime wants it. */
 export const microTime = (ms: number): string => new Date(ms).toISOString().replace('Z', '000Z')
 
@@ -70,12 +73,22 @@ type EventJob =
       readonly atMs: number
       readonly series: Series
     }
+  | {
+      readonly kind: 'preempted'
+      readonly pod: Pod
+      readonly by: Pod
+      readonly nodeName: string
+      readonly atMs: number
+    }
   | { readonly kind: 'count'; readonly pod: Pod; readonly series: Series }
 
+/** What is to be written of a pod's status. */
 interface ConditionJob {
   readonly pod: Pod
-  readonly reason: string
-  readonly message: string
+  /** PodScheduled=False; undefined: the condition stays as it is */
+  readonly condition: { readonly reason: string; readonly message: string } | undefined
+  /** undefined: it stays as it is; '': none */
+  readonly nominatedNodeName: string | undefined
   readonly atMs: number
 }
 
@@ -117,21 +130,33 @@ export class ApiReporter implements Reporter {
     this.#enqueue({ kind: 'scheduled', pod, nodeName, atMs: this.#options.clock.nowMs() })
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string): void {
+  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
     const atMs = this.#options.clock.nowMs()
     this.#warn(pod, message, atMs)
     const had = pod.scheduledCondition
-    if (had?.status === 'False' && had.reason === reason && had.message === message) {
+    const same = had?.status === 'False' && had.reason === reason && had.message === message
+    const nomination = nominatedNodeName ?? this.#conditions.get(pod.uid)?.nominatedNodeName
+    const renominated = nomination !== undefined && nomination !== pod.nominatedNodeName
+    if (same && !renominated) {
       // An older one that waits would undo it.
       this.#conditions.delete(pod.uid)
       return
     }
-    if (this.queued >= (this.#options.maxQueued ?? MAX_QUEUED) && !this.#conditions.has(pod.uid)) {
-      this.#giveUp(pod, 'condition', 'too many reports wait')
-      return
-    }
-    this.#conditions.set(pod.uid, { pod, reason, message, atMs })
-    this.#pump()
+    this.#write({
+      pod,
+      condition: same ? undefined : { reason, message },
+      nominatedNodeName: renominated ? nomination : undefined,
+      atMs,
+    })
+  }
+
+  denominated(pod: Pod): void {
+    const condition = this.#conditions.get(pod.uid)?.condition
+    this.#write({ pod, condition, nominatedNodeName: '', atMs: this.#options.clock.nowMs() })
+  }
+
+  preempted(victim: Pod, preemptor: Pod, nodeName: string): void {
+    this.#enqueue({ kind: 'preempted', pod: victim, by: preemptor, nodeName, atMs: this.#options.clock.nowMs() })
   }
 
   async drain(signal: AbortSignal): Promise<void> {
@@ -176,6 +201,16 @@ export class ApiReporter implements Reporter {
     const series = { key, pod, name: this.#eventName(pod, atMs), count: 1, sentCount: 1, lastMs: atMs, created: false }
     if (this.#enqueue({ kind: 'failed', pod, note: cutNote(message), atMs, series })) this.#series.set(key, series)
     this.#sweeper ??= this.#options.clock.after(FOLD_MS, () => this.#sweep())
+  }
+
+  #write(job: ConditionJob): void {
+    const { pod } = job
+    if (this.queued >= (this.#options.maxQueued ?? MAX_QUEUED) && !this.#conditions.has(pod.uid)) {
+      this.#giveUp(pod, 'condition', 'too many reports wait')
+      return
+    }
+    this.#conditions.set(pod.uid, job)
+    this.#pump()
   }
 
   #sweep(): void {
@@ -264,18 +299,18 @@ export class ApiReporter implements Reporter {
       }))
       return
     }
-    const failed = job.kind === 'failed'
+    const { reportingController, ...told } = this.#told(job)
     const body = {
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',
-      metadata: { namespace: pod.namespace, name: failed ? job.series.name : this.#eventName(pod, job.atMs) },
+      metadata: {
+        namespace: pod.namespace,
+        name: job.kind === 'failed' ? job.series.name : this.#eventName(pod, job.atMs),
+      },
       eventTime: microTime(job.atMs),
-      reportingController: pod.schedulerName,
-      reportingInstance: `${pod.schedulerName}-${this.#options.hostname}`.slice(0, MAX_INSTANCE),
-      action: failed ? 'Scheduling' : 'Binding',
-      reason: failed ? 'FailedScheduling' : 'Scheduled',
-      type: failed ? 'Warning' : 'Normal',
-      note: failed ? job.note : cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
+      reportingController,
+      reportingInstance: `${reportingController}-${this.#options.hostname}`.slice(0, MAX_INSTANCE),
+      ...told,
       regarding: {
         apiVersion: 'v1',
         kind: 'Pod',
@@ -287,7 +322,7 @@ export class ApiReporter implements Reporter {
     }
     const path = collectionPath(EVENTS, pod.namespace)
     const sent = await this.#persist(pod, 'event', () => ({ method: 'POST', path, body }))
-    if (!failed) return
+    if (job.kind !== 'failed') return
     if (sent) {
       job.series.created = true
       // Those that came while it was on its way.
@@ -295,8 +330,39 @@ export class ApiReporter implements Reporter {
     } else this.#series.delete(job.series.key)
   }
 
+  /** What an event says, in kube-scheduler's words, and who says it. */
+  #told(job: Exclude<EventJob, { readonly kind: 'count' }>) {
+    const { pod } = job
+    switch (job.kind) {
+      case 'failed':
+        return {
+          reportingController: pod.schedulerName,
+          action: 'Scheduling',
+          reason: 'FailedScheduling',
+          type: 'Warning',
+          note: job.note,
+        }
+      case 'scheduled':
+        return {
+          reportingController: pod.schedulerName,
+          action: 'Binding',
+          reason: 'Scheduled',
+          type: 'Normal',
+          note: cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
+        }
+      case 'preempted':
+        return {
+          reportingController: job.by.schedulerName,
+          action: 'Preempting',
+          reason: 'Preempted',
+          type: 'Normal',
+          note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
+        }
+    }
+  }
+
   async #writeCondition(job: ConditionJob): Promise<void> {
-    const { pod, reason, message, atMs } = job
+    const { pod, condition, nominatedNodeName, atMs } = job
     let resourceVersion = pod.resourceVersion
     let transition = pod.scheduledCondition?.status !== 'False'
     const request = (): Parameters<Connection['request']>[0] => ({
@@ -307,16 +373,21 @@ export class ApiReporter implements Reporter {
         // The version guards against a pod that was bound meanwhile.
         metadata: { uid: pod.uid, resourceVersion },
         status: {
-          conditions: [
-            {
-              type: 'PodScheduled',
-              status: 'False',
-              reason,
-              message,
-              ...(pod.generation > 0 ? { observedGeneration: pod.generation } : {}),
-              ...(transition ? { lastTransitionTime: new Date(atMs).toISOString().replace(/\.\d+Z$/, 'Z') } : {}),
-            },
-          ],
+          ...(condition === undefined
+            ? {}
+            : {
+                conditions: [
+                  {
+                    type: 'PodScheduled',
+                    status: 'False',
+                    ...condition,
+                    ...(pod.generation > 0 ? { observedGeneration: pod.generation } : {}),
+                    ...(transition ? { lastTransitionTime: apiTime(atMs) } : {}),
+                  },
+                ],
+              }),
+          // null takes it away
+          ...(nominatedNodeName === undefined ? {} : { nominatedNodeName: nominatedNodeName || null }),
         },
       },
     })
@@ -325,7 +396,11 @@ export class ApiReporter implements Reporter {
       if (now?.metadata?.uid !== pod.uid || now.spec?.nodeName || now.metadata.deletionTimestamp) return false
       if (this.#conditions.has(pod.uid)) return false
       const had = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
-      if (had?.status === 'False' && had.reason === reason && had.message === message) return false
+      const said =
+        condition === undefined ||
+        (had?.status === 'False' && had.reason === condition.reason && had.message === condition.message)
+      const nominated = nominatedNodeName === undefined || (now.status?.nominatedNodeName ?? '') === nominatedNodeName
+      if (said && nominated) return false
       transition = had?.status !== 'False'
       resourceVersion = now.metadata.resourceVersion ?? ''
       return true

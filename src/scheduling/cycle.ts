@@ -1,8 +1,10 @@
 import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
+import type { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { Node, NodeIndex } from '../cluster/node.ts'
-import type { Pod, PodShape } from '../cluster/pod.ts'
+import { type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { CPU, MEMORY } from '../cluster/resources.ts'
+import type { ClusterState, Imagined } from '../cluster/state.ts'
 import type { ClusterView } from '../cluster/view.ts'
 import {
   ALLOWED,
@@ -10,6 +12,7 @@ import {
   type Constraint,
   isPodRefusal,
   type PodRefusal,
+  type Refusal,
   type Tally,
 } from '../constraints/constraint.ts'
 import {
@@ -22,6 +25,15 @@ import {
 } from '../decisions/record.ts'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
+import {
+  findPreemption,
+  foundRoom,
+  NEVER_PREEMPTS,
+  type Preemption,
+  REASON_NO_VICTIMS,
+  REASON_NOT_HELPFUL,
+  VICTIMS_TERMINATING,
+} from './preemption.ts'
 import type { Profile } from './profile.ts'
 
 /** kube-scheduler's words where the cluster has no node at all. */
@@ -43,7 +55,16 @@ export type DecisionFacts = Pick<
   | 'nearestMiss'
   | 'wakesOn'
   | 'message'
+  | 'preemption'
 >
+
+/** What a pod that fits nowhere may do about it. */
+export interface PreemptionFinding {
+  /** kube-scheduler's text, which follows the reasons */
+  readonly text: string
+  /** the pods that are to leave, and where; `none`: nothing helps, and a nomination ends; `ineligible`: not to be asked now */
+  readonly found: Preemption | 'none' | 'ineligible'
+}
 
 /** What came of one attempt to place a pod, true of the cluster at this moment. */
 export interface Decision {
@@ -53,6 +74,8 @@ export interface Decision {
   /** a bit for each constraint that refused the pod on any node; 0 where there were no nodes at all */
   readonly rejectedBy: number
   readonly facts: DecisionFacts
+  /** what was found where pods of lower priority were looked for that could make room */
+  readonly preemption: PreemptionFinding | undefined
   /** why the profile's own policy did not decide, undefined if it did or was not needed */
   readonly fellBack: string | undefined
 }
@@ -60,7 +83,8 @@ export interface Decision {
 export interface CycleOptions {
   readonly clock: Clock
   readonly random: Random
-  readonly cluster: ClusterView
+  readonly cluster: ClusterState
+  readonly budgets: DisruptionBudgets
   /** in the order in which they are asked; at most 31 */
   readonly constraints: readonly Constraint[]
   /** another number whenever anything in the cluster has changed */
@@ -105,14 +129,21 @@ interface Refused {
 }
 
 /** Whether every rule must give the same answer for both: all they look at is equal (equal labels are one object). */
-const areAlike = (a: Pod, b: Pod): boolean =>
+const areAlike = (a: Pod, b: Pod, cluster: ClusterState): boolean =>
   a.shape === b.shape &&
   a.labels === b.labels &&
   a.volumes === b.volumes &&
   a.namespace === b.namespace &&
   a.priority === b.priority &&
-  a.nominatedNodeName === b.nominatedNodeName &&
+  a.preemptionPolicy === b.preemptionPolicy &&
+  cluster.nominationOf(a.uid) === cluster.nominationOf(b.uid) &&
   a.schedulerName === b.schedulerName
+
+/** Why one node refuses the pod, and the place of the rule among the constraints. */
+interface FirstRefusal {
+  readonly at: number
+  readonly refusal: Refusal
+}
 
 /** A check of this cycle with its constraint's bit. */
 interface Asked {
@@ -155,6 +186,8 @@ export class Cycle {
   /** The last refusal of each shape in the state of that version: an event often wakes thousands of pods of one template. */
   readonly #refused = new Map<PodShape, Refused>()
   #refusedVersion = -1
+  /** nodes that have no place for the pod because of pods nominated there */
+  readonly #held = new Map<NodeIndex, FirstRefusal>()
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
@@ -245,43 +278,34 @@ export class Cycle {
       return undefined
     }
     const before = this.#refused.get(pod.shape)
-    return before !== undefined && areAlike(before.pod, pod) ? before.decision : undefined
+    return before !== undefined && areAlike(before.pod, pod, this.#options.cluster) ? before.decision : undefined
   }
 
   /** Leaves the feasible nodes in `#nodes`; a decision if none has to be ranked. */
   #filter(pod: Pod, profile: Profile): Decision | undefined {
-    const { clock, cluster, constraints, onPhase } = this.#options
+    const { clock, cluster, onPhase } = this.#options
     const nodeCount = cluster.nodeCount
     if (nodeCount === 0) return this.#refuse(profile, 0, [], NO_NODES, ['NodeAdd'], undefined)
     const startMs = clock.monotonicMs()
-    this.#asked.length = 0
-    for (let at = 0; at < constraints.length; at++) {
-      // at < length
-      const constraint = constraints[at]!
-      const prepared = constraint.prepare(pod, cluster)
-      if (prepared === undefined) continue
-      if (isPodRefusal(prepared)) return this.#refuseWhole(profile, constraint, at, prepared)
-      // as many tallies as constraints
-      const tally = this.#tallies[at]!
-      tally.counts.fill(0)
-      this.#asked.push({ check: prepared, bit: 1 << at, tally, refusedNodes: 0 })
-    }
+    const refused = this.#prepare(pod)
+    if (refused !== undefined) return this.#refuseWhole(profile, refused)
+    this.#askNominated(pod)
     const preparedMs = clock.monotonicMs()
     onPhase(profile.schedulerName, 'PreFilter', preparedMs - startMs)
-    const nominated = pod.nominatedNodeName === '' ? -1 : cluster.indexOf(pod.nominatedNodeName)
-    if (nominated >= 0 && this.#allows(nominated))
+    const nominatedTo = cluster.nominationOf(pod.uid)
+    const nominated = nominatedTo === '' ? -1 : cluster.indexOf(nominatedTo)
+    if (nominated >= 0 && !this.#held.has(nominated) && this.#allows(nominated))
       return this.#placeUnscored(profile.policy, nominated, 1, 'the nominated node passes every rule')
     if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
     if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
-    this.#nodes.set(cluster.order.subarray(0, nodeCount))
-    let count = nodeCount
+    let count = this.#free(nodeCount)
     for (const asked of this.#asked) {
+      if (count === 0) break
       this.#reached.set(count === this.#nodes.length ? this.#nodes : this.#nodes.subarray(0, count))
       this.#reachedCount = count
       const kept = asked.check.sift(this.#nodes, count, asked.tally)
       asked.refusedNodes = count - kept
       count = kept
-      if (count === 0) break
     }
     this.#count = count
     onPhase(profile.schedulerName, 'Filter', clock.monotonicMs() - preparedMs)
@@ -295,6 +319,74 @@ export class Cycle {
         'no other node passes every rule, so there was nothing to rank',
       )
     return undefined
+  }
+
+  /** Has every rule made ready for the pod; a rule that refuses it as a whole, with its place among the constraints. */
+  #prepare(pod: Pod): { readonly at: number; readonly refusal: PodRefusal } | undefined {
+    const { cluster, constraints } = this.#options
+    this.#asked.length = 0
+    for (let at = 0; at < constraints.length; at++) {
+      // at < length
+      const prepared = constraints[at]!.prepare(pod, cluster)
+      if (prepared === undefined) continue
+      if (isPodRefusal(prepared)) return { at, refusal: prepared }
+      // as many tallies as constraints
+      const tally = this.#tallies[at]!
+      tally.counts.fill(0)
+      this.#asked.push({ check: prepared, bit: 1 << at, tally, refusedNodes: 0 })
+    }
+    return undefined
+  }
+
+  /**
+   * Finds the nodes that have no place for the pod while those keep theirs that are nominated there and matter at least as
+   * much. The others are asked without them, like every node: pods may also be wanted near.
+   */
+  #askNominated(pod: Pod): void {
+    const { cluster } = this.#options
+    this.#held.clear()
+    if (cluster.nominated.size === 0) return
+    let imaginedAny = false
+    for (const [name, nominated] of cluster.nominated) {
+      const node = cluster.indexOf(name)
+      const keeping = node < 0 ? [] : keepingRoom(nominated, pod)
+      if (keeping.length === 0) continue
+      imaginedAny = true
+      const refused = cluster.imagine(node, (imagined) => {
+        for (const other of keeping) imagined.add(other)
+        return this.#firstRefusal(pod, node)
+      })
+      if (refused !== undefined) this.#held.set(node, refused)
+    }
+    // What the rules worked out was about what was imagined.
+    if (imaginedAny) this.#prepare(pod)
+  }
+
+  /** Why the node refuses the pod as the cluster is now, which may be imagined. */
+  #firstRefusal(pod: Pod, node: NodeIndex): FirstRefusal | undefined {
+    const { cluster, constraints } = this.#options
+    for (let at = 0; at < constraints.length; at++) {
+      // at < length
+      const prepared = constraints[at]!.prepare(pod, cluster)
+      if (prepared === undefined) continue
+      if (isPodRefusal(prepared)) return { at, refusal: { reasons: [prepared.message], preemptionCouldHelp: false } }
+      const verdict = prepared.verdict(node)
+      // a verdict that refuses is a place among the refusals, counted from 1
+      if (verdict !== ALLOWED) return { at, refusal: prepared.refusals[verdict - 1]! }
+    }
+    return undefined
+  }
+
+  /** Every node that is not held for others into `#nodes`; returns how many. */
+  #free(nodeCount: number): number {
+    const order = this.#options.cluster.order.subarray(0, nodeCount)
+    if (this.#held.size === 0) {
+      this.#nodes.set(order)
+      return nodeCount
+    }
+    let count = 0
+    for (const node of order) if (!this.#held.has(node)) this.#nodes[count++] = node
+    return count
   }
 
   #allows(node: NodeIndex): boolean {
@@ -410,6 +502,7 @@ export class Cycle {
       node,
       nodeName: cluster.node(node).name,
       rejectedBy: 0,
+      preemption: undefined,
       fellBack,
       facts: {
         policy: policy.name,
@@ -474,6 +567,7 @@ export class Cycle {
       node,
       nodeName,
       rejectedBy: 0,
+      preemption: undefined,
       fellBack: undefined,
       facts: {
         policy: policy.name,
@@ -500,11 +594,14 @@ export class Cycle {
     message: string,
     wakesOn: readonly string[],
     nearestMiss: NearestMiss | undefined,
+    preemption?: PreemptionFinding,
   ): Decision {
+    const found = preemption?.found
     return {
       node: -1,
       nodeName: '',
       rejectedBy,
+      preemption,
       fellBack: undefined,
       facts: {
         policy: profile.policy.name,
@@ -518,13 +615,18 @@ export class Cycle {
         ...(nearestMiss === undefined ? {} : { nearestMiss }),
         wakesOn,
         message,
+        ...(typeof found === 'object'
+          ? { preemption: { node: found.nodeName, victims: found.victims.map(podKey) } }
+          : {}),
       },
     }
   }
 
   /** A rule refused the pod before any node was asked. */
-  #refuseWhole(profile: Profile, constraint: Constraint, at: number, refusal: PodRefusal): Decision {
+  #refuseWhole(profile: Profile, { at, refusal }: { readonly at: number; readonly refusal: PodRefusal }): Decision {
     const nodes = this.#options.cluster.nodeCount
+    // the constraint at this place
+    const constraint = this.#options.constraints[at]!
     const refused = [{ constraint: refusal.constraint, reason: refusal.message, nodes, preemptionCouldHelp: false }]
     const message = `0/${nodes} nodes are available: ${refusal.message}`
     return this.#refuse(profile, 1 << at, refused, message, constraint.wakesOn, undefined)
@@ -534,16 +636,97 @@ export class Cycle {
   #refuseEverywhere(pod: Pod, profile: Profile): Decision {
     const { cluster, constraints } = this.#options
     let rejectedBy = 0
+    for (const { bit, refusedNodes } of this.#asked) if (refusedNodes > 0) rejectedBy |= bit
+    for (const { at } of this.#held.values()) rejectedBy |= 1 << at
     const wakesOn = new Set<string>()
-    for (const { bit, refusedNodes } of this.#asked) {
-      if (refusedNodes === 0) continue
-      rejectedBy |= bit
-      // the bit of this constraint
-      for (const kind of constraints[31 - Math.clz32(bit)]!.wakesOn) wakesOn.add(kind)
+    for (const [at, constraint] of constraints.entries())
+      if ((rejectedBy & (1 << at)) !== 0) for (const kind of constraint.wakesOn) wakesOn.add(kind)
+    const reasons = `0/${cluster.nodeCount} nodes are available: ${this.#reasons().join(', ')}.`
+    const refused = this.#refusals()
+    const nearestMiss = this.#nearestMiss(pod)
+    // Last, because it asks the rules about what is not.
+    const preemption = this.#lookForVictims(pod, profile)
+    const message = `${reasons} ${preemption.text}`
+    return this.#refuse(profile, rejectedBy, refused, message, [...wakesOn], nearestMiss, preemption)
+  }
+
+  /** kube-scheduler's PostFilter: whether pods of a lower priority could make room. */
+  #lookForVictims(pod: Pod, profile: Profile): PreemptionFinding {
+    const { clock, cluster, budgets, random, onPhase } = this.#options
+    if (pod.preemptionPolicy === 'Never') return { text: NEVER_PREEMPTS, found: 'ineligible' }
+    if (this.#waitsForVictims(pod)) return { text: VICTIMS_TERMINATING, found: 'ineligible' }
+    const startMs = clock.monotonicMs()
+    const helpful = this.#helpfulNodes(pod)
+    const { preemption, reasons } = findPreemption({
+      pod,
+      cluster,
+      budgets,
+      random,
+      nodes: helpful.nodes,
+      refusal: (node, imagined) => this.#refusalWithNominated(pod, node, imagined)?.refusal.reasons,
+    })
+    onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
+    if (preemption !== undefined)
+      return { text: foundRoom(preemption.nodeName, preemption.victims.length), found: preemption }
+    const counts = new Map(reasons)
+    if (helpful.withoutVictims > 0)
+      counts.set(REASON_NO_VICTIMS, (counts.get(REASON_NO_VICTIMS) ?? 0) + helpful.withoutVictims)
+    const others = cluster.nodeCount - helpful.nodes.length - helpful.withoutVictims
+    if (others > 0) counts.set(REASON_NOT_HELPFUL, (counts.get(REASON_NOT_HELPFUL) ?? 0) + others)
+    return {
+      text: `preemption: 0/${cluster.nodeCount} nodes are available: ${histogram(counts).join(', ')}.`,
+      found: 'none',
     }
-    // Preemption will add its words after this sentence.
-    const message = `0/${cluster.nodeCount} nodes are available: ${this.#reasons().join(', ')}.`
-    return this.#refuse(profile, rejectedBy, this.#refusals(), message, [...wakesOn], this.#nearestMiss(pod))
+  }
+
+  /** Pods that it has evicted are on their way out, so it has nothing to do but wait. */
+  #waitsForVictims(pod: Pod): boolean {
+    const { cluster } = this.#options
+    const node = cluster.indexOf(cluster.nominationOf(pod.uid))
+    if (node < 0 || this.#refusalNow(node)?.preemptionCouldHelp !== true) return false
+    for (const other of cluster.podsOn(node))
+      if (other.priority < pod.priority && other.deleting && other.preempted) return true
+    return false
+  }
+
+  /** Nodes whose refusal evictions could turn; where no pod matters less than this one, only how many. */
+  #helpfulNodes(pod: Pod): { readonly nodes: NodeIndex[]; readonly withoutVictims: number } {
+    const { cluster } = this.#options
+    const nodes: NodeIndex[] = []
+    if (cluster.lowestPriority >= pod.priority) {
+      let withoutVictims = 0
+      for (const { preemptionCouldHelp, nodes: refused } of this.#refusals())
+        if (preemptionCouldHelp) withoutVictims += refused
+      return { nodes, withoutVictims }
+    }
+    for (const node of cluster.order.subarray(0, cluster.nodeCount))
+      if (this.#refusalNow(node)?.preemptionCouldHelp === true) nodes.push(node)
+    return { nodes, withoutVictims: 0 }
+  }
+
+  /** Why a node refused the pod in this cycle. */
+  #refusalNow(node: NodeIndex): Refusal | undefined {
+    const held = this.#held.get(node)
+    if (held !== undefined) return held.refusal
+    for (const { check } of this.#asked) {
+      const verdict = check.verdict(node)
+      if (verdict !== ALLOWED) return check.refusals[verdict - 1]
+    }
+    return undefined
+  }
+
+  /** As `#firstRefusal`, with the pods there that keep room from this one, and if they do not mind, also without. */
+  #refusalWithNominated(pod: Pod, node: NodeIndex, imagined: Imagined): FirstRefusal | undefined {
+    const { cluster } = this.#options
+    const nominated = cluster.nominated.get(cluster.node(node).name)
+    const keeping = nominated === undefined ? [] : keepingRoom(nominated, pod)
+    if (keeping.length > 0) {
+      for (const other of keeping) imagined.add(other)
+      const refused = this.#firstRefusal(pod, node)
+      for (const other of keeping) imagined.remove(other)
+      if (refused !== undefined) return refused
+    }
+    return this.#firstRefusal(pod, node)
   }
 
   /** `2 Insufficient cpu`, as kube-scheduler counts and sorts them: a node with several reasons counts for each. */
@@ -557,7 +740,9 @@ export class Cycle {
         for (const reason of refusal.reasons) nodesBy.set(reason, (nodesBy.get(reason) ?? 0) + nodes)
       }
     }
-    return Array.from(nodesBy, ([reason, nodes]) => `${nodes} ${reason}`).sort()
+    for (const { refusal } of this.#held.values())
+      for (const reason of refusal.reasons) nodesBy.set(reason, (nodesBy.get(reason) ?? 0) + 1)
+    return histogram(nodesBy)
   }
 
   #refusals(): RefusalCount[] {
@@ -573,7 +758,26 @@ export class Cycle {
         refused.push({ constraint, reason: reasons.join(', '), nodes, preemptionCouldHelp })
       }
     }
-    return refused
+    return this.#held.size === 0 ? refused : this.#withHeld(refused)
+  }
+
+  /** With the nodes that pods nominated there hold. */
+  #withHeld(refused: readonly RefusalCount[]): RefusalCount[] {
+    const counts = new Map<string, RefusalCount>()
+    const add = (count: RefusalCount): void => {
+      const key = `${count.constraint} ${count.reason} ${count.preemptionCouldHelp}`
+      counts.set(key, { ...count, nodes: count.nodes + (counts.get(key)?.nodes ?? 0) })
+    }
+    for (const count of refused) add(count)
+    for (const { at, refusal } of this.#held.values())
+      add({
+        // the constraint that refused
+        constraint: this.#options.constraints[at]!.name,
+        reason: refusal.reasons.join(', '),
+        nodes: 1,
+        preemptionCouldHelp: refusal.preemptionCouldHelp,
+      })
+    return [...counts.values()]
   }
 
   /** Of the nodes that came furthest through the rules, the one whose lack of room is smallest against what the pod asks for. */
@@ -610,6 +814,18 @@ export class Cycle {
     })
     return { node: cluster.node(nearest).name, lacks, reasons }
   }
+}
+
+/** kube-scheduler's way to count reasons: sorted as text. */
+const histogram = (nodesByReason: ReadonlyMap<string, number>): string[] =>
+  Array.from(nodesByReason, ([reason, nodes]) => `${nodes} ${reason}`).sort()
+
+/** Those of the pods nominated to a node whose room another pod may not take. */
+const keepingRoom = (nominated: ReadonlyMap<string, Pod>, pod: Pod): Pod[] => {
+  const keeping: Pod[] = []
+  for (const other of nominated.values())
+    if (other.priority >= pod.priority && other.uid !== pod.uid) keeping.push(other)
+  return keeping
 }
 
 const missingOf = (cluster: ClusterView, node: NodeIndex, resource: number, amount: number): number =>

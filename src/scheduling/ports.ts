@@ -1,5 +1,4 @@
 import type { Pod } from '../cluster/pod.ts'
-import type { VolumePlan } from '../cluster/volume-plan.ts'
 
 /** How a bind can fail. `gone`: pod or node no longer exist or the pod is deleting; `conflict`: it is bound already or changed; `error`: anything that may pass. */
 export type BindFailureKind = 'gone' | 'conflict' | 'error'
@@ -21,10 +20,14 @@ export interface Binder {
   bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void>
 }
 
-/** Has the claims of a pod bound that is going to a node. Asked only where there are claims that are not bound. */
-export interface ClaimBinder {
-  /** Resolves once all are bound, which may take minutes. @throws BindFailure in kube-scheduler's words */
-  bindClaims(pod: Pod, nodeName: string, plan: VolumePlan, signal: AbortSignal): Promise<void>
+/** Makes pods leave. */
+export interface Evictor {
+  /**
+   * Marks a pod as disrupted by preemption and deletes it, with its grace period. Retries what may pass by itself.
+   * @returns false if it was gone already
+   * @throws Error if the API server does not take it
+   */
+  evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean>
 }
 
 /**
@@ -34,8 +37,15 @@ export interface ClaimBinder {
 export interface Reporter {
   /** Normal Scheduled: `Successfully assigned ns/name to node` */
   scheduled(pod: Pod, nodeName: string): void
-  /** Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed. */
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string): void
+  /**
+   * Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed.
+   * @param nominatedNodeName written along with the condition; '' clears it; undefined leaves it alone
+   */
+  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void
+  /** The pod has lost its nomination to one that matters more. */
+  denominated(pod: Pod): void
+  /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */
+  preempted(victim: Pod, preemptor: Pod, nodeName: string): void
   /** Resolves when everything reported so far has been sent or given up with the reason counted. */
   drain(signal: AbortSignal): Promise<void>
 }
@@ -61,9 +71,11 @@ export type AttemptResult = 'scheduled' | 'unschedulable' | 'error'
 /** Told of what the scheduler does, for metrics and live views. Called in hot paths: must be quick and must not throw. */
 export interface SchedulingObserver {
   attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
-  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `PreBind`, `Bind` */
+  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `Reserve`, `Bind` */
   phase(schedulerName: string, phase: string, durationMs: number): void
   bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
+  /** pods of lower priority were looked for that could make room; 0 victims: in vain */
+  preempted(schedulerName: string, victims: number): void
   /** a pod entered a queue, because of an event (`PodAdd`, `NodeAdd`, `ScheduleAttemptFailure`, `BackoffComplete`, ...) */
   queued(queue: QueueName, event: string): void
   /** the profile's own policy gave nothing usable and the fallback placed the pod */

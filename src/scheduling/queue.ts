@@ -18,6 +18,8 @@ export const FLUSH_UNSCHEDULABLE_MS = 30_000
 /** Back-off ends on whole multiples of this. */
 const BACKOFF_WINDOW_MS = 1000
 
+const NOBODY: ReadonlySet<string> = new Set()
+
 /** Where a pod known to the queue is. `inFlight`: popped, and neither given back nor removed yet. */
 export type QueuePlace = QueueName | 'inFlight' | 'none'
 
@@ -44,6 +46,10 @@ export class QueuedPod implements HeapItem {
   rejectedBy = 0
   /** why it cannot be read; such a pod is not tried before it changes */
   fault = ''
+  /** uids of the pods that are to make room for it and have not begun to leave: it is not tried before they have */
+  awaits: Set<string> | undefined
+  /** what would have woken it meanwhile */
+  missed: ClusterEventKind | undefined
   heapIndex = -1
   group: WaitingGroup | undefined
   /** number of the first event that it has not been held against while in flight */
@@ -208,7 +214,8 @@ export class PodQueue {
       const waker = events.find((event) => this.#couldHelp(entry.rejectedBy, pod, event))
       this.#leave(entry)
       entry.pod = pod
-      if (waker === undefined) this.#rest(entry, undefined)
+      if (entry.awaits !== undefined) entry.missed ??= waker?.kind
+      if (waker === undefined || entry.awaits !== undefined) this.#rest(entry, undefined)
       else this.#ready(entry, waker.kind)
       return
     }
@@ -279,8 +286,11 @@ export class PodQueue {
     }
   }
 
-  /** No node may take the pod; `rejectedBy` has a bit for each constraint that refused it on any node. */
-  refused(entry: QueuedPod, rejectedBy: number, reason: string): void {
+  /**
+   * No node may take the pod; `rejectedBy` has a bit for each constraint that refused it on any node.
+   * @param awaits uids of the pods that are being evicted for it
+   */
+  refused(entry: QueuedPod, rejectedBy: number, reason: string, awaits: ReadonlySet<string> = NOBODY): void {
     entry.rejections++
     entry.consecutiveErrors = 0
     entry.rejectedBy = rejectedBy
@@ -288,8 +298,31 @@ export class PodQueue {
     this.#takeTurn(entry)
     const waker = this.#keptEvent(entry)
     this.done(entry)
-    if (waker === undefined) this.#rest(entry, 'ScheduleAttemptFailure')
+    if (awaits.size > 0) {
+      entry.awaits = new Set(awaits)
+      entry.missed = waker
+      this.#rest(entry, 'ScheduleAttemptFailure')
+    } else if (waker === undefined) this.#rest(entry, 'ScheduleAttemptFailure')
     else this.#ready(entry, waker)
+  }
+
+  /** A pod has begun to leave, or is gone, that was to make room for this one. */
+  departs(entry: QueuedPod, uid: string): void {
+    if (entry.awaits?.delete(uid) === true && entry.awaits.size === 0) this.#release(entry)
+  }
+
+  /** Some of the pods that were to make room for this one will not leave: it is tried again after its back-off. */
+  evictionFailed(entry: QueuedPod): void {
+    if (entry.awaits === undefined) return
+    entry.missed ??= 'PodDelete'
+    this.#release(entry)
+  }
+
+  #release(entry: QueuedPod): void {
+    const { missed } = entry
+    entry.awaits = undefined
+    entry.missed = undefined
+    if (missed !== undefined && entry.place === 'unschedulable') this.#wakeUp(entry, missed)
   }
 
   /** The attempt or the bind ended in an error, or there was no node at all. */
@@ -439,6 +472,11 @@ export class PodQueue {
 
   /** Wakes the pods of a group that the event could help; one question for all where rules look at nothing but the shape. */
   #wake(group: WaitingGroup, event: ClusterEvent): void {
+    if (event.kind === 'PodDelete' && event.keptFromPriority !== undefined) {
+      for (const entry of group.pods)
+        if (this.#couldHelp(group.rejectedBy, entry.pod, event)) this.#wakeUpBy(entry, event)
+      return
+    }
     let apart = 0
     for (let bits = this.#asking(group.rejectedBy, event); bits !== 0; bits &= bits - 1) {
       const constraint = this.#ofLowest(bits)
@@ -446,13 +484,19 @@ export class PodQueue {
       else {
         const [first] = group.pods
         if (first !== undefined && this.#asks(constraint, first.pod, event)) {
-          for (const entry of group.pods) this.#wakeUp(entry, event.kind)
+          for (const entry of group.pods) this.#wakeUpBy(entry, event)
           return
         }
       }
     }
     if (apart === 0) return
-    for (const entry of group.pods) if (this.#anyHelps(apart, entry.pod, event)) this.#wakeUp(entry, event.kind)
+    for (const entry of group.pods) if (this.#anyHelps(apart, entry.pod, event)) this.#wakeUpBy(entry, event)
+  }
+
+  /** A pod for which others are being evicted is not tried before they leave; that one of them is gone is no news. */
+  #wakeUpBy(entry: QueuedPod, event: ClusterEvent): void {
+    if (entry.awaits === undefined) this.#wakeUp(entry, event.kind)
+    else if (event.kind !== 'PodDelete') entry.missed ??= event.kind
   }
 
   #wakeUp(entry: QueuedPod, event: string): void {
@@ -461,6 +505,10 @@ export class PodQueue {
   }
 
   #couldHelp(rejectedBy: number, pod: Pod, event: ClusterEvent): boolean {
+    if (event.kind === 'PodDelete' && event.keptFromPriority !== undefined)
+      if (pod.priority > event.keptFromPriority || pod.uid === event.pod.uid)
+        // Its room was kept from these only, and never from itself.
+        return false
     return this.#anyHelps(this.#asking(rejectedBy, event), pod, event)
   }
 
@@ -537,7 +585,7 @@ export class PodQueue {
   #flushUnschedulable(): void {
     const nowMs = this.#nowMs()
     for (const entry of this.#unschedulable)
-      if (entry.fault === '' && nowMs - entry.queuedAtMs > MAX_IN_UNSCHEDULABLE_MS)
+      if (entry.fault === '' && entry.awaits === undefined && nowMs - entry.queuedAtMs > MAX_IN_UNSCHEDULABLE_MS)
         this.#wakeUp(entry, 'UnschedulableTimeout')
     if (this.#unschedulable.size > 0) this.#armFlush()
   }

@@ -17,11 +17,10 @@ describe('the scheduler', () => {
     assert.deepEqual(world.reporter.lines, ['a -> big'])
   })
 
-  it('decides nothing before both feeds are in sync and it leads', async () => {
+  it('decides nothing before all feeds are in sync and it leads', async () => {
     const world = new World()
     for (const object of twoNodes) world.scheduler.nodes.seen(object)
     world.scheduler.pods.seen(pod('a').object())
-    for (const feed of Object.values(world.scheduler.storage)) feed.synced()
     world.scheduler.start()
     await world.quiet()
     world.scheduler.pods.synced()
@@ -29,6 +28,7 @@ describe('the scheduler', () => {
     assert.deepEqual(world.reporter.lines, [])
     world.scheduler.pause()
     world.scheduler.nodes.synced()
+    world.scheduler.disruptionBudgets.synced()
     await world.quiet()
     assert.deepEqual(world.reporter.lines, [])
     world.scheduler.start()
@@ -110,7 +110,9 @@ describe('the scheduler', () => {
           queue: 'unschedulable',
           attempts: 1,
           sinceMs: world.clock.nowMs(),
-          reason: '0/2 nodes are available: 2 Insufficient cpu.',
+          reason:
+            '0/2 nodes are available: 2 Insufficient cpu. ' +
+            'preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod.',
           rejectedBy: ['NodeResourcesFit'],
           wakesOn: ['NodeAdd', 'PodDelete', 'NodeAllocatable', 'SelfScaleDown'],
         },

@@ -1,31 +1,31 @@
 import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
+import { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { ClusterEvent } from '../cluster/events.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
-import type { NodeObject, PodObject } from '../cluster/objects.ts'
+import type { NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
 import type { ClusterState } from '../cluster/state.ts'
-import { PodClaims, type VolumePlan } from '../cluster/volume-plan.ts'
 import { NO_VOLUMES } from '../cluster/volumes.ts'
 import type { Constraint } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
-import { messageOf, StowageError } from '../errors/catalogue.ts'
+import { messageOf } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
 import {
   type AttemptResult,
   type Binder,
   BindFailure,
-  type ClaimBinder,
   type Conservation,
+  type Evictor,
   type QueueName,
   type Reporter,
   type SchedulingObserver,
 } from './ports.ts'
+import type { Preemption } from './preemption.ts'
 import type { Profile } from './profile.ts'
 import { PodQueue, type QueuedPod } from './queue.ts'
-import { STORAGE_FEEDS, type StorageFeeds, storageFeeds } from './storage-feeds.ts'
 
 /** Where the scheduler tells what happens inside it. */
 export interface SchedulingLog {
@@ -45,7 +45,7 @@ export interface SchedulerOptions {
   /** written by nobody but this scheduler */
   readonly cluster: ClusterState
   readonly binder: Binder
-  readonly claimBinder: ClaimBinder
+  readonly evictor: Evictor
   readonly reporter: Reporter
   readonly decisions: DecisionSink
   readonly observer: SchedulingObserver
@@ -96,9 +96,7 @@ interface Bind {
   readonly nodeName: string
   readonly decisionId: number
   readonly cycleMs: number
-  startMs: number
-  /** calls off the wait for the pod's claims; undefined: that is over, or there was none */
-  preparing: AbortController | undefined
+  readonly startMs: number
   /** the node on which the API server has shown it, '' while it has not */
   seenOn: string
   /** it was deleted before the API server answered */
@@ -148,12 +146,16 @@ const unreadableShape: PodShape = {
 export class Scheduler {
   readonly pods: ObjectFeed<PodObject>
   readonly nodes: ObjectFeed<NodeObject>
-  readonly storage: StorageFeeds
+  /** what preemption must know before anything is decided */
+  readonly disruptionBudgets: ObjectFeed<PodDisruptionBudgetObject>
 
   readonly #options: SchedulerOptions
   readonly #cluster: ClusterState
   readonly #queue: PodQueue
   readonly #cycle: Cycle
+  readonly #budgets = new DisruptionBudgets()
+  /** by a victim's uid, who waits for it to begin to leave */
+  readonly #awaited = new Map<string, Set<QueuedPod>>()
   readonly #ledger = new Ledger()
   readonly #profiles = new Map<string, ActiveProfile>()
   readonly #tracked = new Map<string, Tracked>()
@@ -167,16 +169,15 @@ export class Scheduler {
   #drained = false
   #podsSynced = false
   #nodesSynced = false
-  #storageSynced = 0
+  #budgetsSynced = false
   #sliceAhead = false
   #bindsInFlight = 0
-  /** of these, pods whose claims are not bound yet: that may take minutes, so they hold up nobody */
-  #preparing = 0
+  #evictionsInFlight = 0
   #rankingsInFlight = 0
   #fallbacks = 0
   #unreadable = 0
   #stateVersion = 0
-  #onBindsDone: (() => void) | undefined
+  #onRequestsDone: (() => void) | undefined
 
   constructor(options: SchedulerOptions) {
     const { clock, cluster, constraints, observer, random } = options
@@ -197,6 +198,7 @@ export class Scheduler {
       clock,
       random,
       cluster,
+      budgets: this.#budgets,
       constraints,
       stateVersion: () => this.#stateVersion,
       onPhase: (schedulerName, phase, durationMs) => observer.phase(schedulerName, phase, durationMs),
@@ -209,19 +211,22 @@ export class Scheduler {
         this.#wake()
       },
     }
-    this.storage = storageFeeds(this.#cluster.volumes, {
-      changed: (events) => this.#changed(events),
-      unreadable: (kind, object, thrown) => this.#cannotRead(kind, nameOf(object), thrown),
-      synced: () => {
-        this.#storageSynced++
-        this.#wake()
-      },
-    })
     this.nodes = {
       seen: (object) => this.#nodeSeen(object),
       gone: (_namespace, name) => this.#changed(this.#cluster.removeNode(name)),
       synced: () => {
         this.#nodesSynced = true
+        this.#wake()
+      },
+    }
+    this.disruptionBudgets = {
+      seen: (object) => this.#budgetSeen(object),
+      gone: (namespace, name) => {
+        this.#budgets.gone(namespace, name)
+        this.#stateVersion++
+      },
+      synced: () => {
+        this.#budgetsSynced = true
         this.#wake()
       },
     }
@@ -241,18 +246,11 @@ export class Scheduler {
   /** Begins no more attempts until `start`; binds on their way go on. */
   pause(): void {
     this.#running = false
-    this.#stopPreparing()
-  }
-
-  /** Whoever decides next goes on with the claims: what is done about them the API server knows. */
-  #stopPreparing(): void {
-    for (const { bind } of this.#tracked.values())
-      bind?.preparing?.abort(new Error('this scheduler may not decide any more'))
   }
 
   /** Whether everything that exists has been seen once. */
   get synced(): boolean {
-    return this.#storageSynced === STORAGE_FEEDS && this.#podsSynced && this.#nodesSynced
+    return this.#podsSynced && this.#nodesSynced && this.#budgetsSynced
   }
 
   /** What metrics.k8s.io measured on a node. */
@@ -275,19 +273,18 @@ export class Scheduler {
     this.#running = false
     this.#drained = true
     this.#queue.stop()
-    this.#stopPreparing()
     for (const tracked of this.#tracked.values()) {
       if (tracked.callOff === undefined) continue
       this.#endRanking(tracked)
       this.#queue.giveBack(tracked.entry)
       this.#move(tracked, 'waiting')
     }
-    if (this.#bindsInFlight > 0) {
+    if (this.#requestsInFlight > 0) {
       const abort = (): void => this.#stopBinds.abort(signal.reason)
       signal.addEventListener('abort', abort, { once: true })
       if (signal.aborted) abort()
       await new Promise<void>((resolve) => {
-        this.#onBindsDone = resolve
+        this.#onRequestsDone = resolve
       })
       signal.removeEventListener('abort', abort)
     }
@@ -351,6 +348,15 @@ export class Scheduler {
     if (events.length > 0) this.#changed(events)
   }
 
+  #budgetSeen(object: PodDisruptionBudgetObject): void {
+    try {
+      this.#budgets.seen(object)
+    } catch (thrown) {
+      this.#cannotRead('PodDisruptionBudget', nameOf(object), thrown)
+    }
+    this.#stateVersion++
+  }
+
   #podSeen(object: PodObject): void {
     let pod: Pod
     try {
@@ -374,13 +380,13 @@ export class Scheduler {
   }
 
   #podSeenOnNode(pod: Pod): void {
+    if (pod.deleting) this.#departs(pod.uid)
     this.#changed(this.#cluster.applyPod(pod))
     const tracked = this.#tracked.get(pod.uid)
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
       // The API server has shown the bind before it answered.
       tracked.bind.seenOn = pod.nodeName
-      tracked.bind.preparing?.abort(new Error('somebody else bound the pod'))
       if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
       return
     }
@@ -453,17 +459,25 @@ export class Scheduler {
   }
 
   #podGone(uid: string): void {
+    this.#departs(uid)
     this.#changed(this.#cluster.removePod(uid))
     const tracked = this.#tracked.get(uid)
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
       tracked.bind.gone = true
-      tracked.bind.preparing?.abort(new Error('the pod is gone'))
       return
     }
     this.#tracked.delete(uid)
     if (tracked.place === 'bound' || tracked.place === 'deleted') return
     this.#drop(tracked)
+  }
+
+  /** A pod leaves: those for whom it was evicted may be tried again once it is gone. */
+  #departs(uid: string): void {
+    const waiting = this.#awaited.get(uid)
+    if (waiting === undefined) return
+    this.#awaited.delete(uid)
+    for (const entry of waiting) this.#queue.departs(entry, uid)
   }
 
   #cannotRead(kind: string, name: string, thrown: unknown): void {
@@ -494,7 +508,7 @@ export class Scheduler {
   #slice(): void {
     const { clock } = this.#options
     const untilMs = clock.monotonicMs() + SLICE_MS
-    while (this.#running && this.#bindsInFlight - this.#preparing < this.#maxBindsInFlight) {
+    while (this.#running && this.#bindsInFlight < this.#maxBindsInFlight) {
       const entry = this.#queue.pop(this.#isOpen)
       if (entry === undefined) return
       this.#attempt(entry)
@@ -572,27 +586,82 @@ export class Scheduler {
     const cycleMs = clock.monotonicMs() - startMs
     const { facts, nodeName } = decision
     if (decision.node >= 0) {
-      let plan: VolumePlan | undefined
-      try {
-        plan = this.#planVolumes(pod, decision.node)
-      } catch (thrown) {
-        this.#broke(tracked, thrown, cycleMs)
-        return
-      }
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
-      if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
       this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
       this.#queue.done(entry)
       this.#changed(events)
-      this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
+      this.#bind(tracked, entry.pod, nodeName, cycleMs)
       return
     }
     this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(entry))
+    const found = decision.preemption?.found
+    const preemption = typeof found === 'object' ? found : undefined
+    if (found !== undefined && found !== 'ineligible')
+      observer.preempted(profile.schedulerName, preemption?.victims.length ?? 0)
     if (decision.rejectedBy === 0) this.#queue.failed(entry, facts.message)
-    else this.#queue.refused(entry, decision.rejectedBy, facts.message)
+    else this.#queue.refused(entry, decision.rejectedBy, facts.message, preemption && stillThere(preemption))
     this.#move(tracked, 'waiting')
     this.#attempted(profile.schedulerName, 'unschedulable', cycleMs)
-    reporter.failed(entry.pod, 'Unschedulable', facts.message)
+    // The pod keeps its nomination while it waits for those it has evicted already.
+    const nomination = preemption?.nodeName ?? (found === 'none' ? '' : undefined)
+    reporter.failed(entry.pod, 'Unschedulable', facts.message, nomination)
+    if (nomination !== undefined) this.#nominate(entry.pod, nomination)
+    if (preemption !== undefined) this.#evict(entry, preemption)
+  }
+
+  // Preemption
+
+  /** Room is kept for the pod from now on; pods that matter less lose theirs there. */
+  #nominate(pod: Pod, nodeName: string): void {
+    const changes = this.#cluster.nominationOf(pod.uid) !== nodeName
+    const events = changes ? this.#cluster.nominate(pod, nodeName) : []
+    for (const other of [...(this.#cluster.nominated.get(nodeName)?.values() ?? [])]) {
+      // Nominations of other schedulers are theirs to take back.
+      if (other.priority >= pod.priority || !this.#profiles.has(other.schedulerName)) continue
+      events.push(...this.#cluster.nominate(other, ''))
+      this.#options.reporter.denominated(other)
+    }
+    if (changes || events.length > 0) this.#changed(events)
+  }
+
+  /** Has the victims evicted, the last one when all others have been: the pod is not tried before that one leaves. */
+  #evict(entry: QueuedPod, preemption: Preemption): void {
+    const { pod } = entry
+    const { nodeName, victims } = preemption
+    const { evictor, reporter, log } = this.#options
+    for (const uid of entry.awaits ?? []) {
+      const waiting = this.#awaited.get(uid)
+      if (waiting === undefined) this.#awaited.set(uid, new Set([entry]))
+      else waiting.add(entry)
+    }
+    const evict = async (victim: Pod): Promise<void> => {
+      if (await evictor.evict(victim, pod, this.#stopBinds.signal)) reporter.preempted(victim, pod, nodeName)
+    }
+    const evictAll = async (): Promise<void> => {
+      await Promise.all(victims.slice(0, -1).map(evict))
+      await Promise.all(victims.slice(-1).map(evict))
+    }
+    log.debug('pods are evicted for another', { pod: podKey(pod), node: nodeName, victims: victims.map(podKey) })
+    this.#evictionsInFlight++
+    evictAll()
+      .catch((thrown: unknown) => {
+        log.warn('pods could not be evicted for another', { pod: podKey(pod), node: nodeName, error: thrown })
+        for (const { uid } of victims) this.#awaited.get(uid)?.delete(entry)
+        this.#queue.evictionFailed(entry)
+      })
+      .finally(() => {
+        this.#evictionsInFlight--
+        this.#requestDone()
+      })
+  }
+
+  /** Binds and evictions that the API server has not answered. */
+  get #requestsInFlight(): number {
+    return this.#bindsInFlight + this.#evictionsInFlight
+  }
+
+  #requestDone(): void {
+    if (this.#requestsInFlight === 0) this.#onRequestsDone?.()
   }
 
   /** A rule or we ourselves have a bug: the pod waits, and is tried again. */
@@ -610,24 +679,13 @@ export class Scheduler {
 
   // Binding
 
-  /** What has to be done about the claims of a pod before it is bound; undefined: nothing. */
-  #planVolumes(pod: Pod, node: number): VolumePlan | undefined {
-    const claims = PodClaims.of(pod, this.#cluster.volumes)
-    if (claims === undefined || (typeof claims === 'object' && claims.allBound)) return undefined
-    const plan = typeof claims === 'object' ? claims.plan(this.#cluster.node(node)) : undefined
-    if (plan === undefined)
-      throw new StowageError('INTERNAL', { found: `${podKey(pod)} was allowed on a node that cannot have its volumes` })
-    return plan
-  }
-
-  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number, plan: VolumePlan | undefined): void {
+  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number): void {
     const startMs = this.#options.clock.monotonicMs()
     const { decisionId } = tracked
-    const preparing = plan === undefined ? undefined : new AbortController()
-    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, preparing, seenOn: '', gone: false }
+    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, seenOn: '', gone: false }
     tracked.bind = bind
     this.#bindsInFlight++
-    this.#ask(pod, bind, plan)
+    this.#ask(pod, nodeName)
       .then(
         () => this.#bound(tracked, bind),
         (thrown: unknown) => this.#bindFailed(tracked, bind, thrown),
@@ -638,27 +696,13 @@ export class Scheduler {
       .finally(() => {
         this.#bindsInFlight--
         this.#wake()
-        if (this.#bindsInFlight === 0) this.#onBindsDone?.()
+        this.#requestDone()
       })
   }
 
   /** A binder that throws has rejected. */
-  async #ask(pod: Pod, bind: Bind, plan: VolumePlan | undefined): Promise<void> {
-    const { binder, claimBinder, clock, observer } = this.#options
-    if (plan !== undefined && bind.preparing !== undefined) {
-      this.#preparing++
-      try {
-        const signal = AbortSignal.any([this.#stopBinds.signal, bind.preparing.signal])
-        await claimBinder.bindClaims(pod, bind.nodeName, plan, signal)
-        bind.preparing = undefined
-      } finally {
-        this.#preparing--
-        const startMs = clock.monotonicMs()
-        observer.phase(pod.schedulerName, 'PreBind', startMs - bind.startMs)
-        bind.startMs = startMs
-      }
-    }
-    await binder.bind(pod, bind.nodeName, this.#stopBinds.signal)
+  async #ask(pod: Pod, nodeName: string): Promise<void> {
+    await this.#options.binder.bind(pod, nodeName, this.#stopBinds.signal)
   }
 
   #bound(tracked: Tracked, bind: Bind): void {
@@ -667,7 +711,6 @@ export class Scheduler {
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
     tracked.bind = undefined
-    this.#cluster.volumes.release(pod.uid)
     if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
     // Else it is remembered until it is seen bound: older views of it may still be on their way.
     if (bind.seenOn !== '' || bind.gone) this.#tracked.delete(pod.uid)
@@ -688,11 +731,8 @@ export class Scheduler {
     const { entry } = tracked
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
-    const plugin = bind.preparing === undefined ? 'Bind plugin "DefaultBinder"' : 'PreBind plugin "VolumeBinding"'
-    const message = `running ${plugin}: ${messageOf(thrown)}`
-    const calledOff = this.#stopBinds.signal.aborted || bind.preparing?.signal.aborted === true
+    const message = `running Bind plugin "DefaultBinder": ${messageOf(thrown)}`
     tracked.bind = undefined
-    this.#cluster.volumes.release(pod.uid)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'error', bind.cycleMs + bindMs)
     log.debug('a bind failed', { pod: podKey(pod), node: bind.nodeName, error: thrown })
@@ -717,7 +757,7 @@ export class Scheduler {
     }
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
-    if (!gone && !calledOff) reporter.failed(pod, 'SchedulerError', message)
+    if (!gone && !this.#stopBinds.signal.aborted) reporter.failed(pod, 'SchedulerError', message)
   }
 
   // Bookkeeping
@@ -809,6 +849,10 @@ const requestOf = ({ request }: PodShape, names: ResourceNames): Readonly<Record
   return named
 }
 
+/** Those of the victims that have not begun to leave. */
+const stillThere = ({ victims }: Preemption): ReadonlySet<string> =>
+  new Set(victims.filter(({ deleting }) => !deleting).map(({ uid }) => uid))
+
 /** Facts of a decision that no cycle made. */
 const factsOf = (message: string, wakesOn: readonly string[]): DecisionFacts => ({
   policy: '',
@@ -825,7 +869,7 @@ const factsOf = (message: string, wakesOn: readonly string[]): DecisionFacts => 
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-const nameOf = (object: PodObject | NodeObject): string => {
+const nameOf = (object: PodObject | NodeObject | PodDisruptionBudgetObject): string => {
   const { namespace, name } = object.metadata ?? {}
   return [namespace, name].filter((part) => typeof part === 'string').join('/')
 }

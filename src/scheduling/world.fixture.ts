@@ -16,9 +16,8 @@ import {
   type Verdict,
 } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
-import type { VolumePlan } from '../cluster/volume-plan.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
-import { type Binder, BindFailure, type ClaimBinder, type Reporter, type SchedulingObserver } from './ports.ts'
+import { type Binder, BindFailure, type Evictor, type Reporter, type SchedulingObserver } from './ports.ts'
 import type { Profile } from './profile.ts'
 import { Scheduler, type SchedulerOptions } from './scheduler.ts'
 
@@ -114,37 +113,55 @@ export class MemoryBinder implements Binder {
   }
 }
 
-/** A volume controller's side: the claims of each pod wait for `answer`. */
-export class MemoryClaimBinder implements ClaimBinder {
-  readonly waiting: { readonly pod: Pod; readonly nodeName: string; answer(failure?: BindFailure): void }[] = []
+/** An API server's side of evicting: each waits for `answer` unless `prompt`. */
+export class MemoryEvictor implements Evictor {
+  prompt = true
+  readonly evicted: string[] = []
+  readonly waiting: { readonly victim: Pod; answer(failure?: Error): void }[] = []
 
-  bindClaims(pod: Pod, nodeName: string, _plan: VolumePlan, signal: AbortSignal): Promise<void> {
+  evict(victim: Pod, _preemptor: Pod, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const request = {
-        pod,
-        nodeName,
-        answer: (failure?: BindFailure): void => {
-          this.waiting.splice(this.waiting.indexOf(request), 1)
-          if (failure === undefined) resolve()
-          else reject(failure)
+        victim,
+        answer: (failure?: Error): void => {
+          const at = this.waiting.indexOf(request)
+          if (at >= 0) this.waiting.splice(at, 1)
+          if (failure === undefined) {
+            this.evicted.push(victim.name)
+            resolve(true)
+          } else reject(failure)
         },
       }
-      this.waiting.push(request)
-      signal.addEventListener('abort', () => request.answer(new BindFailure('error', 'aborted')), { once: true })
+      if (this.prompt) request.answer()
+      else {
+        this.waiting.push(request)
+        signal.addEventListener('abort', () => request.answer(new Error('aborted')), { once: true })
+      }
     })
   }
 }
 
 export class MemoryReporter implements Reporter {
   readonly lines: string[] = []
+  /** pod -> the nominated node that was written last */
+  readonly nominations = new Map<string, string>()
   drained = 0
 
   scheduled(pod: Pod, nodeName: string): void {
     this.lines.push(`${pod.name} -> ${nodeName}`)
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string): void {
+  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
     this.lines.push(`${pod.name} ${reason}: ${message}`)
+    if (nominatedNodeName !== undefined) this.nominations.set(pod.name, nominatedNodeName)
+  }
+
+  denominated(pod: Pod): void {
+    this.lines.push(`${pod.name} is nominated no more`)
+  }
+
+  preempted(victim: Pod, preemptor: Pod, nodeName: string): void {
+    this.lines.push(`${victim.name} leaves ${nodeName} for ${preemptor.name}`)
   }
 
   drain(): Promise<void> {
@@ -182,6 +199,7 @@ const observer: SchedulingObserver = {
   bound: nothing,
   queued: nothing,
   fellBack: nothing,
+  preempted: nothing,
   unreadable: nothing,
 }
 
@@ -190,7 +208,7 @@ export class World {
   readonly clock = new VirtualClock()
   readonly cluster = new ClusterState()
   readonly binder = new MemoryBinder()
-  readonly claimBinder = new MemoryClaimBinder()
+  readonly evictor = new MemoryEvictor()
   readonly reporter = new MemoryReporter()
   readonly decisions = new MemoryDecisions()
   readonly scheduler: Scheduler
@@ -206,7 +224,7 @@ export class World {
       constraints: [selects(), fits()],
       cluster: this.cluster,
       binder: this.binder,
-      claimBinder: this.claimBinder,
+      evictor: this.evictor,
       reporter: this.reporter,
       decisions: this.decisions,
       observer,
@@ -221,8 +239,8 @@ export class World {
     for (const node of nodes) this.scheduler.nodes.seen(node)
     for (const pod of pods) this.scheduler.pods.seen(pod)
     this.scheduler.nodes.synced()
-    for (const feed of Object.values(this.scheduler.storage)) feed.synced()
     this.scheduler.pods.synced()
+    this.scheduler.disruptionBudgets.synced()
     this.scheduler.start()
     return this.quiet()
   }

@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import type { Clock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
-import type { KubeObject, NodeObject, PodObject } from '../cluster/objects.ts'
+import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { podKey } from '../cluster/pod.ts'
 import { CPU, MEMORY } from '../cluster/resources.ts'
 import { ClusterState } from '../cluster/state.ts'
@@ -23,30 +23,16 @@ import {
 } from '../decisions/store.ts'
 import { ApiBinder } from '../kubernetes/binder.ts'
 import { type Connection, openConnection } from '../kubernetes/connection.ts'
+import { ApiEvictor } from '../kubernetes/evictor.ts'
 import { runLeaderElection } from '../kubernetes/leader-election.ts'
 import { ListWatch, UNFINISHED_PODS } from '../kubernetes/list-watch.ts'
-import {
-  collectionPath,
-  CSI_DRIVERS,
-  CSI_NODES,
-  NODES,
-  PERSISTENT_VOLUME_CLAIMS,
-  PERSISTENT_VOLUMES,
-  PODS,
-  type ResourceKind,
-  serverVersion,
-  STORAGE_CAPACITIES,
-  STORAGE_CLASSES,
-  VOLUME_ATTACHMENTS,
-} from '../kubernetes/objects.ts'
+import { collectionPath, DISRUPTION_BUDGETS, NODES, PODS, type ResourceKind, serverVersion } from '../kubernetes/objects.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
-import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
 import { Scheduler } from '../scheduling/scheduler.ts'
-import type { StorageFeeds } from '../scheduling/storage-feeds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { explainPod } from './explaining.ts'
@@ -177,7 +163,7 @@ export class SchedulingSystem {
           }
         },
       },
-      claimBinder: new ApiClaimBinder({ ...client, cluster: this.cluster }),
+      evictor: new ApiEvictor({ ...client, random: random.fork() }),
       reporter: this.#reporter,
       decisions: {
         keep: (record) => {
@@ -207,8 +193,8 @@ export class SchedulingSystem {
     const version = await serverVersion(this.connection, signal)
     log.info('connected', { server: this.connection.address, version })
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
-    this.#readStorage(this.scheduler.storage)
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
+    this.#read<PodDisruptionBudgetObject>(DISRUPTION_BUDGETS, this.scheduler.disruptionBudgets)
     this.#running.push(this.#readUsage())
     if (this.#configuration.leaderElection.enabled) {
       this.#running.push(this.#stand())
@@ -396,6 +382,7 @@ export class SchedulingSystem {
         onBound?.(sinceSeenMs)
       },
       queued: (queue, event) => metrics.queued(queue, event),
+      preempted: (_schedulerName, victims) => metrics.preempted(victims),
       fellBack: (schedulerName, policy) => metrics.fellBack(schedulerName, policy),
       unreadable: (kind) => metrics.unreadable(kind),
     }
@@ -456,16 +443,6 @@ export class SchedulingSystem {
     })
     this.#watches.push({ kind: kind.plural, watch })
     this.#running.push(watch.run(this.#reading.signal))
-  }
-
-  #readStorage(storage: StorageFeeds): void {
-    this.#read(PERSISTENT_VOLUME_CLAIMS, storage.claims)
-    this.#read(PERSISTENT_VOLUMES, storage.volumes)
-    this.#read(STORAGE_CLASSES, storage.classes)
-    this.#read(CSI_NODES, storage.csiNodes)
-    this.#read(CSI_DRIVERS, storage.csiDrivers)
-    this.#read(VOLUME_ATTACHMENTS, storage.attachments)
-    this.#read(STORAGE_CAPACITIES, storage.capacities)
   }
 
   #readUsage(): Promise<void> {

@@ -47,6 +47,9 @@ const phaseBuckets = exponentialBuckets(0.0001, 2, 12)
 /** Ours start at 25 us: a decision here takes less than kube-scheduler's first bucket. */
 const decisionBuckets = exponentialBuckets(0.000_025, 2, 18)
 
+/** kube-scheduler's for the victims of one preemption. */
+const victimBuckets = exponentialBuckets(1, 2, 7)
+
 const podAttemptBuckets = exponentialBuckets(1, 2, 5)
 
 /** kube-scheduler's cap on the label `attempts`. */
@@ -67,6 +70,8 @@ export class Metrics {
   readonly #phases: SeriesOf<Spread>
   readonly #sli: SeriesOf<Spread>
   readonly #podAttempts: Spread
+  readonly #preemptions: Count
+  readonly #victims: Spread
   readonly #incoming: SeriesOf<Count>
   readonly #decided: SeriesOf<Count>
   readonly #fallbacks: SeriesOf<Count>
@@ -125,6 +130,15 @@ export class Metrics {
       'Number of attempts to successfully schedule a pod.',
       podAttemptBuckets,
     ).series({})
+    this.#preemptions = this.#counter(
+      'scheduler_preemption_attempts_total',
+      'Total preemption attempts in the cluster till now',
+    ).series({})
+    this.#victims = this.#histogram(
+      'scheduler_preemption_victims',
+      'Number of selected preemption victims',
+      victimBuckets,
+    ).series({})
     const incoming = this.#counter<'queue' | 'event'>(
       'scheduler_queue_incoming_pods_total',
       'Number of pods added to scheduling queues by event and queue type.',
@@ -181,6 +195,12 @@ export class Metrics {
   bound(_schedulerName: string, attempts: number, sinceSeenMs: number): void {
     this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceSeenMs / 1000)
     this.#podAttempts.observe(attempts)
+  }
+
+  /** Pods that could make room for another were looked for; 0: there were none. */
+  preempted(victims: number): void {
+    this.#preemptions.add()
+    if (victims > 0) this.#victims.observe(victims)
   }
 
   queued(queue: Queue, event: string): void {

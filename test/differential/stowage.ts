@@ -1,6 +1,7 @@
 // Stowage as the other of the two that the differential test compares: in process, fed with what the API server lists.
 import { VirtualClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
+import { DisruptionBudgets } from '../../src/cluster/disruption-budgets.ts'
 import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import type { Pod } from '../../src/cluster/pod.ts'
 import { ClusterState } from '../../src/cluster/state.ts'
@@ -64,6 +65,7 @@ class Decider {
       clock: new VirtualClock(),
       random,
       cluster,
+      budgets: new DisruptionBudgets(),
       constraints: this.#constraints,
       stateVersion,
       onPhase: () => {},

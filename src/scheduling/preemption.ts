@@ -1,0 +1,143 @@
+import type { Random } from '../clock/random.ts'
+import type { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
+import type { NodeIndex } from '../cluster/node.ts'
+import type { Pod } from '../cluster/pod.ts'
+import type { ClusterState, Imagined } from '../cluster/state.ts'
+
+export const REASON_NO_VICTIMS = 'No preemption victims found for incoming pod'
+export const REASON_NOT_HELPFUL = 'Preemption is not helpful for scheduling'
+export const NEVER_PREEMPTS = 'preemption: not eligible due to preemptionPolicy=Never.'
+export const VICTIMS_TERMINATING = 'preemption: not eligible due to a terminating pod on the nominated node.'
+
+/** kube-scheduler's text after a success; it has no full stop. */
+export const foundRoom = (nodeName: string, victims: number): string =>
+  `preemption: found a potential placement for pod on node ${nodeName}, preempting ${victims} victims`
+
+/** So many nodes with victims are enough to choose from: this share of those that could help, but not fewer than the number. */
+const CANDIDATES = { share: 0.1, atLeast: 100 }
+/** kube-scheduler's shift that keeps the sum of priorities from favouring many pods of negative priority. */
+const PRIORITY_SHIFT = 2 ** 31
+
+const SAFE_TO_EVICT = 'cluster-autoscaler.kubernetes.io/safe-to-evict'
+const DO_NOT_DISRUPT = 'karpenter.sh/do-not-disrupt'
+
+/** Its owner has asked the autoscalers not to evict it. */
+export const asksToStay = ({ annotations }: Pod): boolean =>
+  annotations[SAFE_TO_EVICT] === 'false' || annotations[DO_NOT_DISRUPT] === 'true'
+
+/** Which pods of one node have to go so that another fits there. */
+export interface Preemption {
+  readonly node: NodeIndex
+  readonly nodeName: string
+  /** most important first, at least one */
+  readonly victims: readonly Pod[]
+  /** victims that a PodDisruptionBudget or an annotation would rather keep */
+  readonly violations: number
+}
+
+export interface PreemptionQuestion {
+  /** the pod that fits nowhere */
+  readonly pod: Pod
+  readonly cluster: ClusterState
+  readonly budgets: DisruptionBudgets
+  /** nodes that refused it for reasons which evictions could help */
+  readonly nodes: readonly NodeIndex[]
+  readonly random: Random
+  /** Why the node refuses the pod in what is imagined; undefined: it does not. */
+  refusal(node: NodeIndex, imagined: Imagined): readonly string[] | undefined
+}
+
+export interface PreemptionAnswer {
+  /** undefined: evictions help nowhere */
+  readonly preemption: Preemption | undefined
+  /** of nodes that refuse the pod even without their victims: reason -> nodes */
+  readonly reasons: ReadonlyMap<string, number>
+}
+
+/** Higher priority, then the earlier start; a pod that has not started counts as starting now. */
+const byImportance = (a: Pod, b: Pod): number => {
+  if (a.priority !== b.priority) return b.priority - a.priority
+  return a.startedAtMs === b.startedAtMs ? 0 : a.startedAtMs - b.startedAtMs
+}
+
+/** Which pods of a lower priority would have to leave the node, or why that would not help. */
+const victimsOn = (node: NodeIndex, question: PreemptionQuestion): Preemption | readonly string[] => {
+  const { pod, cluster, budgets } = question
+  const lower = [...cluster.podsOn(node)].filter(({ priority }) => priority < pod.priority)
+  if (lower.length === 0) return [REASON_NO_VICTIMS]
+  return cluster.imagine(node, (imagined) => {
+    for (const candidate of lower) imagined.remove(candidate)
+    const refused = question.refusal(node, imagined)
+    if (refused !== undefined) return refused
+    lower.sort(byImportance)
+    const violating = budgets.violatedBy(lower)
+    for (const candidate of lower) if (asksToStay(candidate)) violating.add(candidate)
+    const victims: Pod[] = []
+    let violations = 0
+    const dear = lower.filter((candidate) => violating.has(candidate))
+    for (const candidate of [...dear, ...lower.filter((other) => !violating.has(other))]) {
+      imagined.add(candidate)
+      if (question.refusal(node, imagined) === undefined) continue
+      imagined.remove(candidate)
+      victims.push(candidate)
+      if (violating.has(candidate)) violations++
+    }
+    // A rule that refused the pod although it does not mind any of these: nothing would be won.
+    if (victims.length === 0) return [REASON_NO_VICTIMS]
+    victims.sort(byImportance)
+    return { node, nodeName: cluster.node(node).name, victims, violations }
+  })
+}
+
+/** Of the victims with the highest priority, the start of the one that began first. */
+const earliestStartMs = ({ victims }: Preemption): number => {
+  const highest = victims[0]?.priority
+  return victims.reduce(
+    (earliest, { priority, startedAtMs }) => (priority === highest ? Math.min(earliest, startedAtMs) : earliest),
+    Number.POSITIVE_INFINITY,
+  )
+}
+
+/** kube-scheduler's order of choice: each is asked only where all before it are equal, and less is better. */
+const COSTS: readonly ((candidate: Preemption) => number)[] = [
+  ({ violations }) => violations,
+  ({ victims }) => victims[0]?.priority ?? 0,
+  ({ victims }) => victims.reduce((sum, { priority }) => sum + priority + PRIORITY_SHIFT, 0),
+  ({ victims }) => victims.length,
+  (candidate) => -earliestStartMs(candidate),
+]
+
+const cheaper = (a: Preemption, b: Preemption): boolean => {
+  for (const cost of COSTS) {
+    const ofA = cost(a)
+    const ofB = cost(b)
+    if (ofA !== ofB) return ofA < ofB
+  }
+  return false
+}
+
+/**
+ * Where a pod that fits nowhere would fit if pods of lower priority left, at the least cost (kube-scheduler's
+ * DefaultPreemption, v1.37). Changes nothing.
+ */
+export const findPreemption = (question: PreemptionQuestion): PreemptionAnswer => {
+  const { nodes, random } = question
+  const reasons = new Map<string, number>()
+  const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, Math.floor(nodes.length * CANDIDATES.share)))
+  const offset = nodes.length === 0 ? 0 : random.below(nodes.length)
+  let best: Preemption | undefined
+  let found = 0
+  let anyHarmless = false
+  for (let i = 0; i < nodes.length && !(anyHarmless && found >= enough); i++) {
+    // the remainder is below length
+    const answer = victimsOn(nodes[(offset + i) % nodes.length]!, question)
+    if (!('victims' in answer)) {
+      for (const reason of answer) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+      continue
+    }
+    found++
+    if (answer.violations === 0) anyHarmless = true
+    if (best === undefined || cheaper(answer, best)) best = answer
+  }
+  return { preemption: best, reasons }
+}
