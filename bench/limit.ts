@@ -5,6 +5,7 @@ import type { NodeObject, PodObject } from '../src/cluster/objects.ts'
 import { openConnection } from '../src/kubernetes/connection.ts'
 import { collectionPath, EVENTS, listObjects, NODES, objectPath, PODS } from '../src/kubernetes/objects.ts'
 import { microTime } from '../src/kubernetes/reporter.ts'
+import { MEASURED_SELECTOR } from './workloads.ts'
 
 /** As the reporter of src/kubernetes does. */
 const EVENTS_BESIDE_BINDS = 4
@@ -17,7 +18,7 @@ const connection = openConnection({ kubeconfig: values.kubeconfig, env: process.
 const nodes: NodeObject[] = []
 for await (const node of listObjects<NodeObject>(connection, NODES)) nodes.push(node)
 const pods: PodObject[] = []
-for await (const pod of listObjects<PodObject>(connection, PODS)) pods.push(pod)
+for await (const pod of listObjects<PodObject>(connection, PODS, { labelSelector: MEASURED_SELECTOR })) pods.push(pod)
 
 const post = async (path: string, body: unknown): Promise<void> => {
   const { status, body: refusal } = await connection.request({ method: 'POST', path, body, ignoreBody: true })

@@ -1,4 +1,5 @@
-// npm run bench:throughput [-- --nodes 1000 --pods 3000 --rounds 1] [--json]: pods per second through a real API server.
+// npm run bench:throughput [-- --workload basic --nodes 1000 --pods 3000 --rounds 1] [--json]: pods per second through a real
+// API server. `--help` lists the workloads.
 // Three arms in the same run, each on a control plane of its own: Stowage as an operator runs it, the real kube-scheduler
 // with raised client limits, and the server's own limit: the same binds and Scheduled events sent with no decision.
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -9,9 +10,37 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Connection, openConnection } from '../src/kubernetes/connection.ts'
-import { collectionPath, createObject, EVENTS, listObjects, NODES, PODS } from '../src/kubernetes/objects.ts'
-import type { KubeList, KubeObject, NodeObject, PodObject } from '../src/cluster/objects.ts'
+import {
+  collectionPath,
+  createObject,
+  deleteObject,
+  EVENTS,
+  listObjects,
+  NODES,
+  PODS,
+  type ResourceKind,
+} from '../src/kubernetes/objects.ts'
+import type { KubeList, KubeObject, PodObject } from '../src/cluster/objects.ts'
 import { type ControlPlane, realControlPlane } from '../test/real-control-plane.ts'
+import {
+  churned,
+  MEASURED_SELECTOR,
+  nodeOf,
+  placedPods,
+  podOf,
+  PRIORITIES,
+  waitingPods,
+  type Workload,
+  workloadHelp,
+  WORKLOADS,
+} from './workloads.ts'
+
+const SERVICES: ResourceKind = { root: '/api/v1', plural: 'services', namespaced: true }
+const PRIORITY_CLASSES: ResourceKind = {
+  root: '/apis/scheduling.k8s.io/v1',
+  plural: 'priorityclasses',
+  namespaced: false,
+}
 
 const root = join(import.meta.dirname, '..')
 /** The limit is what the best of these reaches. */
@@ -96,32 +125,17 @@ const startLimit =
     return () => exit
   }
 
-const node = (number: number): NodeObject => ({
-  apiVersion: 'v1',
-  kind: 'Node',
-  metadata: { name: `node-${number}`, labels: { 'kubernetes.io/hostname': `node-${number}` } },
-  status: {
-    capacity: { cpu: '32', memory: '256Gi', pods: '250' },
-    allocatable: { cpu: '32', memory: '256Gi', pods: '250' },
-    conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
-  },
-})
+const allocatable = { cpu: '32', memory: '256Gi', pods: '250' }
 
-const pod = (number: number): PodObject => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { namespace: 'default', name: `pod-${number}`, labels: { app: 'bench' } },
-  spec: {
-    schedulerName: 'default-scheduler',
-    containers: [{ name: 'main', image: 'app', resources: { requests: { cpu: '100m', memory: '128Mi' } } }],
-  },
-})
-
-/** Calls `create` for 0 ... count - 1, 32 at once. */
-const createAll = async (count: number, create: (number: number) => Promise<unknown>): Promise<void> => {
-  const numbers = Array.from({ length: count }, (_, number) => number).values()
+/** Creates them all, 32 at once. */
+const createAll = async <T extends KubeObject>(
+  connection: Connection,
+  kind: ResourceKind,
+  objects: Iterator<T>,
+): Promise<void> => {
   const worker = async (): Promise<void> => {
-    for (const number of numbers) await create(number)
+    for (let next = objects.next(); next.done !== true; next = objects.next())
+      await createObject(connection, kind, next.value)
   }
   await Promise.all(Array.from({ length: 32 }, worker))
 }
@@ -132,29 +146,57 @@ const countEvents = async (connection: Connection): Promise<number> => {
   return (list.items?.length ?? 0) + (list.metadata?.remainingItemCount ?? 0)
 }
 
-/** Pods that have a Scheduled event, each counted once. */
+/** Measured pods that have a Scheduled event, each counted once. */
 const scheduledEvents = async (connection: Connection): Promise<number> => {
   const pods = new Set<string>()
-  for await (const event of listObjects<KubeObject & { reason?: string; regarding?: { uid?: string } }>(
+  for await (const event of listObjects<KubeObject & { reason?: string; regarding?: { name?: string } }>(
     connection,
     EVENTS,
   )) {
-    if (event.reason === 'Scheduled' && event.regarding?.uid !== undefined) pods.add(event.regarding.uid)
+    const name = event.regarding?.name
+    if (event.reason === 'Scheduled' && name?.startsWith('pod-') === true) pods.add(name)
   }
   return pods.size
+}
+
+/** Every second something comes and what came the last time goes, until the signal; the first at once. */
+const churn = async (connection: Connection, signal: AbortSignal): Promise<void> => {
+  for (let number = 0; !signal.aborted; number++) {
+    const { node, pod, service } = churned(number)
+    await createObject(connection, NODES, node)
+    await createObject(connection, PODS, pod)
+    await createObject(connection, SERVICES, service)
+    await pause(1_000, undefined, { signal }).catch(() => {})
+    await deleteObject(connection, NODES, '', `churn-${number}`)
+    await deleteObject(connection, PODS, 'default', `churn-${number}`, { gracePeriodSeconds: 0 })
+    await deleteObject(connection, SERVICES, 'default', `churn-${number}`)
+  }
 }
 
 /**
  * One arm, measured the same way for all: every pod is there before the scheduler starts, and one watch of bound pods in
  * this process takes the time from the first bind it sees to the last.
  */
-const measure = async (nodes: number, pods: number, start: Start): Promise<Result> => {
+const measure = async (workload: Workload, nodes: number, pods: number, start: Start): Promise<Result> => {
   const plane = await realControlPlane.start()
   const connection = openConnection({ kubeconfig: plane.kubeconfigPath, env: process.env })
   const ended = new AbortController()
   try {
-    await createAll(nodes, (number) => createObject(connection, NODES, node(number)))
-    await createAll(pods, (number) => createObject(connection, PODS, pod(number)))
+    for (const [name, value] of Object.entries(PRIORITIES))
+      await createObject<KubeObject & { value: number }>(connection, PRIORITY_CLASSES, { metadata: { name }, value })
+    const numbers = (count: number) => Array.from({ length: count }, (_, number) => number).values()
+    await createAll(
+      connection,
+      NODES,
+      numbers(nodes).map((number) => nodeOf(workload, number, allocatable)),
+    )
+    await createAll(connection, PODS, placedPods(workload, nodes))
+    await createAll(connection, PODS, waitingPods(workload, pods))
+    await createAll(
+      connection,
+      PODS,
+      numbers(pods).map((number) => podOf(workload, number, nodes)),
+    )
     const { body } = await connection.request({ method: 'GET', path: collectionPath(PODS), query: { limit: 1 } })
     let resourceVersion = (body as KubeList<PodObject>).metadata?.resourceVersion ?? ''
     let bound = 0
@@ -172,13 +214,16 @@ const measure = async (nodes: number, pods: number, start: Start): Promise<Resul
     }
     const watch = async (): Promise<void> => {
       const selector = encodeURIComponent('spec.nodeName!=')
+      const measured = encodeURIComponent(MEASURED_SELECTOR)
       // A server that is busy ends watches that do not take events fast enough for it; the next one goes on from there.
       while (!ended.signal.aborted) {
-        const from = `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${selector}`
+        const from = `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${selector}&labelSelector=${measured}`
         await connection.stream(from, ended.signal, seen)
       }
     }
     const watching = watch().catch((error: unknown) => allBound.reject(error))
+    const churning = workload.churn === true ? churn(connection, ended.signal) : Promise.resolve()
+    churning.catch(allBound.reject)
     const finish = await start(plane, allBound.reject)
     const stalled = setInterval(() => {
       if (performance.now() - seenMs > stalledMs)
@@ -188,8 +233,11 @@ const measure = async (nodes: number, pods: number, start: Start): Promise<Resul
 
     let events = 0
     let drainedMs = 0
-    for (let changedMs = performance.now(); performance.now() - changedMs < 15_000; await pause(100)) {
-      const count = await countEvents(connection)
+    // Where other events are told too, counting them all says nothing.
+    const others = workload.churn ?? (workload.waiting !== undefined || workload.name === 'preemption')
+    const counted = others ? scheduledEvents : countEvents
+    for (let changedMs = performance.now(); performance.now() - changedMs < 15_000; await pause(others ? 500 : 100)) {
+      const count = await counted(connection)
       if (count !== events) drainedMs = changedMs = performance.now()
       events = count
       if (events >= pods) break
@@ -198,6 +246,7 @@ const measure = async (nodes: number, pods: number, start: Start): Promise<Resul
     await finish()
     ended.abort()
     await watching
+    await churning
     return {
       podsPerSecond: (pods - 1) / ((lastMs - firstMs) / 1_000),
       withEvents: (pods - 1) / ((Math.max(drainedMs, lastMs) - firstMs) / 1_000),
@@ -216,12 +265,23 @@ const rounded = (value: number, digits = 1): number => Math.round(value * 10 ** 
 
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    workload: { type: 'string', default: 'basic' },
     nodes: { type: 'string', default: '1000' },
     pods: { type: 'string', default: '3000' },
     rounds: { type: 'string', default: '1' },
   },
 })
+if (values.help) {
+  process.stdout.write(
+    `npm run bench:throughput -- [--workload NAME] [--nodes 1000] [--pods 3000] [--rounds 1] [--json]\n\nWorkloads:\n${workloadHelp()}`,
+  )
+  process.exit(0)
+}
+const workload =
+  WORKLOADS.find(({ name }) => name === values.workload) ??
+  stop(`--workload ${values.workload}: expected one of ${WORKLOADS.map(({ name }) => name).join(', ')}`)
 const whole = (name: 'nodes' | 'pods' | 'rounds', least: number): number => {
   const number = Number(values[name])
   return Number.isInteger(number) && number >= least
@@ -229,7 +289,8 @@ const whole = (name: 'nodes' | 'pods' | 'rounds', least: number): number => {
     : stop(`--${name} ${values[name]}: expected a whole number, ${least} or more`)
 }
 const [nodes, pods, rounds] = [whole('nodes', 1), whole('pods', 2), whole('rounds', 1)]
-if (pods > nodes * 250) stop(`${pods} pods do not fit on ${nodes} nodes of 250 pods: take fewer pods or more nodes`)
+const most = workload.name === 'preemption' ? nodes : nodes * 200
+if (pods > most) stop(`${pods} pods do not fit on ${nodes} nodes: take fewer pods or more nodes`)
 if (realControlPlane.skip !== false) {
   stop(
     `${realControlPlane.skip}, kube-scheduler beside them. For example: go install sigs.k8s.io/controller-runtime/tools/setup-envtest@latest, ` +
@@ -249,7 +310,7 @@ for (let round = 1; round <= rounds; round++) {
   order.push(...order.splice(0, (round - 1) % order.length))
   for (const name of order) {
     // the names are the keys of both maps
-    const result = await measure(nodes, pods, arms.get(name)!)
+    const result = await measure(workload, nodes, pods, arms.get(name)!)
     results.get(name)!.push(result)
     const { podsPerSecond, events, eventsDrainedSeconds } = result
     say(
@@ -285,6 +346,7 @@ const report = {
   eventsDrainedSeconds: each((result) => result.eventsDrainedSeconds),
   events: each((result) => result.events),
   limitConcurrency: limit.concurrency,
+  workload: workload.name,
   nodes,
   pods,
   rounds,
@@ -292,7 +354,7 @@ const report = {
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 else {
   process.stdout.write(
-    `${pods} pods on ${nodes} nodes${rounds > 1 ? `, median of ${rounds} rounds` : ''}\n` +
+    `${workload.name}: ${pods} pods on ${nodes} nodes${rounds > 1 ? `, median of ${rounds} rounds` : ''}\n` +
       `  Stowage         ${ours.podsPerSecond} pods/s: ${report.ratio} x kube-scheduler, ${report.ofLimit} of the limit; events in after ${ours.eventsDrainedSeconds} s (${report.ofLimitWithEvents} of the limit)\n` +
       `  kube-scheduler  ${kubeScheduler.podsPerSecond} pods/s; events in after ${kubeScheduler.eventsDrainedSeconds} s\n` +
       `  API server      ${limit.podsPerSecond} pods/s without a decision (${limit.concurrency} at once); events in after ${limit.eventsDrainedSeconds} s\n`,
