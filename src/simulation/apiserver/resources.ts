@@ -8,7 +8,7 @@ import type { NameRule } from './validation/metadata.ts'
 import { checkPodStatusUpdate, checkPodUpdate } from './validation/pod.ts'
 
 const allVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const
-export type Verb = (typeof allVerbs)[number]
+type Verb = (typeof allVerbs)[number]
 
 /** One row of the table below: all that the server knows about a resource. */
 export interface Resource {
