@@ -156,7 +156,8 @@ export class EmbeddedRun {
     this.#loaded = runArrivals({
       arrivals: scenario.arrivals,
       create: async (pod) => {
-        await createObject(connection, PODS, pod, this.#loading.signal)
+        // Not called off when the run ends: those under way are awaited.
+        await createObject(connection, PODS, pod)
         if (pod.spec?.schedulingGates?.some(({ name }) => name === WORKLOAD_GATE)) this.#openLater(pod)
       },
       clock,
