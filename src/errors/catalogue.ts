@@ -21,7 +21,6 @@ export const catalogue = {
   API_UNREACHABLE: 'The API server cannot be reached',
   API_REFUSED: 'The API server refused a request',
   API_MALFORMED: 'The API server answered with something that is no Kubernetes object',
-  WATCH_EXPIRED: 'A watch cannot resume: its resource version is too old',
   // Serving
   PORT_IN_USE: 'A port is already in use',
   NOT_FOUND: 'What was asked for does not exist',
@@ -34,7 +33,6 @@ export const catalogue = {
   STORE_UNUSABLE: 'The decision store cannot be opened',
   // Scheduling
   POLICY_FAILED: 'A policy gave no usable ranking',
-  BIND_FAILED: 'A pod could not be bound',
   INTERNAL: 'Stowage broke one of its own rules; please report it',
 } as const
 

@@ -329,3 +329,16 @@ reading('a name that is a word of the language is a name like any other', async 
   await reader.until('seen b 14')
   assert.deepEqual(reader.told.slice(2), ['seen __proto__ 11', 'gone ns/__proto__ uid-__proto__', 'seen b 14'])
 })
+
+reading(
+  'a watch that the server ends after a burst goes on at once, for the burst is why it was ended',
+  async (server, reader) => {
+    const watch = await start(server)
+    watch.event('ADDED', pod('b', '11'))
+    await reader.until('seen b 11')
+    watch.end()
+    const { delayMs } = await reader.interrupted()
+    assert.equal(delayMs, 0)
+    assert.equal((await server.next()).query.get('resourceVersion'), '11')
+  },
+)

@@ -106,7 +106,7 @@ export class ListWatch<T extends KubeObject> {
         if (this.#resourceVersion === undefined) await this.#list(signal)
         const openedMs = clock.monotonicMs()
         await this.#watch(this.#resourceVersion ?? '', signal)
-        failed = clock.monotonicMs() - openedMs < SHORT_WATCH_MS
+        failed = clock.monotonicMs() - openedMs < SHORT_WATCH_MS && this.#lines === linesBefore
       } catch (error) {
         if (signal.aborted) return
         why = messageOf(error)

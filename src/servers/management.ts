@@ -9,7 +9,8 @@ import type { Log } from '../telemetry/log.ts'
 import * as answers from './answers.ts'
 import { metricsRoute, type MetricsScrape } from './metrics.ts'
 import { bareServer } from './server.ts'
-import type { NodeView, SystemView } from './view.ts'
+import type { NodeFigures } from '../system/scheduling-system.ts'
+import type { SystemView } from './view.ts'
 
 export interface ManagementOptions {
   readonly view: SystemView
@@ -32,7 +33,7 @@ const unknownPod = (namespace: string, pod: string): StowageError =>
     todo: 'check the name, and that the schedulerName of the pod is one of the profiles in /status',
   })
 
-const load = (node: Omit<NodeView, 'name' | 'ready' | 'unschedulable' | 'pods' | 'maxPods'>) => ({
+const load = (node: Omit<NodeFigures, 'name' | 'ready' | 'unschedulable' | 'pods' | 'maxPods'>) => ({
   cpu_allocatable_millicores: node.allocatableCpuMilli,
   cpu_requested_millicores: node.requestedCpuMilli,
   cpu_used_millicores: node.usedCpuMilli,
@@ -41,7 +42,7 @@ const load = (node: Omit<NodeView, 'name' | 'ready' | 'unschedulable' | 'pods' |
   memory_used_bytes: node.usedMemoryBytes,
 })
 
-const nodeAnswer = (node: NodeView) => ({
+const nodeAnswer = (node: NodeFigures) => ({
   name: node.name,
   ready: node.ready,
   unschedulable: node.unschedulable,

@@ -1,24 +1,8 @@
 import type { Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
 import type { DecisionFilter, DecisionPage, PodReference } from '../decisions/store.ts'
-
-/** Pods waiting, by queue. */
-export interface QueueCounts {
-  readonly active: number
-  readonly backoff: number
-  readonly unschedulable: number
-  readonly gated: number
-}
-
-/** Where the pods of our profiles are; `seen` is the sum of the others. */
-export interface PodCounts {
-  readonly seen: number
-  readonly bound: number
-  readonly waiting: number
-  readonly gated: number
-  readonly deleted: number
-  readonly inFlight: number
-}
+import type { Conservation, QueueName } from '../scheduling/ports.ts'
+import type { NodeFigures } from '../system/scheduling-system.ts'
 
 /** What the process does now and has done since its start. */
 export interface SystemStatus {
@@ -32,8 +16,8 @@ export interface SystemStatus {
     /** undefined: nobody steps in */
     readonly fallback: string | undefined
   }[]
-  readonly queue: QueueCounts
-  readonly pods: PodCounts
+  readonly queue: Readonly<Record<QueueName, number>>
+  readonly pods: Conservation
   /** attempts to place a pod, with whatever end */
   readonly attempts: number
   /** binds that the API server took */
@@ -47,23 +31,8 @@ export interface SystemStatus {
   readonly decisionsPerSecond: number
 }
 
-/** A node as the scheduler sees it. CPU in millicores, memory in bytes. */
-export interface NodeView {
-  readonly name: string
-  readonly ready: boolean
-  readonly unschedulable: boolean
-  readonly pods: number
-  readonly maxPods: number
-  readonly allocatableCpuMilli: number
-  readonly requestedCpuMilli: number
-  readonly usedCpuMilli: number
-  readonly allocatableMemoryBytes: number
-  readonly requestedMemoryBytes: number
-  readonly usedMemoryBytes: number
-}
-
 /** One node with all that is known of it. */
-export interface NodeDetail extends NodeView {
+export interface NodeDetail extends NodeFigures {
   readonly labels: ReadonlyMap<string, string> | Readonly<Record<string, string>>
   readonly taints: readonly { readonly key: string; readonly value?: string; readonly effect: string }[]
   /** every resource but cpu and memory, in its own unit */
@@ -93,7 +62,7 @@ export interface WaitingPod {
   readonly name: string
   readonly uid: string
   readonly schedulerName: string
-  readonly queue: 'active' | 'backoff' | 'unschedulable' | 'gated'
+  readonly queue: QueueName
   readonly priority: number
   readonly attempts: number
   readonly waitedMs: number
@@ -121,7 +90,7 @@ export interface SystemView {
   /** YAML key -> value and where it came from, secrets masked */
   configuration(): ReadonlyMap<string, { readonly value: unknown; readonly source: string }>
   clusterSummary(): ClusterSummary
-  nodes(): readonly NodeView[]
+  nodes(): readonly NodeFigures[]
   node(name: string): NodeDetail | undefined
   /** at most `limit` pods, those that waited longest first */
   waitingPods(limit: number): readonly WaitingPod[]

@@ -60,7 +60,12 @@ const writeKubeconfig = (path: string, text: string): (() => void) => {
  */
 export const startEmbeddedCluster = async (options: EmbeddedClusterOptions): Promise<EmbeddedCluster> => {
   const { clock, random, log, speed } = options
-  const server = await startApiServer({ port: options.port, clock, random: random.fork() })
+  const server = await startApiServer({
+    port: options.port,
+    clock,
+    random: random.fork(),
+    log: (message) => log.error(message),
+  })
   let nodes: VirtualNodes | undefined
   let folder: string | undefined
   let removeKubeconfig = (): void => {}

@@ -156,7 +156,8 @@ export class EmbeddedRun {
     this.#loaded = runArrivals({
       arrivals: scenario.arrivals,
       create: async (pod) => {
-        await createObject(connection, PODS, pod, this.#loading.signal)
+        // Not called off when the run ends: those under way are awaited.
+        await createObject(connection, PODS, pod)
         if (pod.spec?.schedulingGates?.some(({ name }) => name === WORKLOAD_GATE)) this.#openLater(pod)
       },
       clock,
@@ -221,8 +222,11 @@ export class EmbeddedRun {
     if (overcommitted.length > 0) violationsBy['nodes that hold more than they have'] = overcommitted.length
     const spanMs = this.#span.lastMs - this.#span.firstMs
     const reasons = new Map<string, number>()
-    for (const { reason, queue } of system.scheduler.waiting())
-      if (queue !== 'gated') reasons.set(reason || 'not tried yet', (reasons.get(reason || 'not tried yet') ?? 0) + 1)
+    for (const { reason, queue } of system.scheduler.waiting()) {
+      if (queue === 'gated') continue
+      const why = withoutCounts(reason)
+      reasons.set(why, (reasons.get(why) ?? 0) + 1)
+    }
     return {
       nodes: system.cluster.nodeCount,
       pods,
@@ -271,6 +275,17 @@ export class EmbeddedRun {
     this.#busiest = Math.max(this.#busiest, ...this.system.decisionsPerSecond())
   }
 }
+
+/** `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` without what differs from pod to pod. */
+const withoutCounts = (message: string): string =>
+  message === ''
+    ? 'not tried yet'
+    : message
+        .replace(/^0\/\d+ nodes are available: /, '')
+        .replace(/\.$/, '')
+        .split(', ')
+        .map((part) => part.replace(/^\d+ /, ''))
+        .join(', ')
 
 const unlessItExists = (error: unknown): void => {
   if (!(error instanceof ApiRefusal && error.status === 409)) throw error

@@ -1,16 +1,10 @@
+import type { Conservation } from '../scheduling/ports.ts'
 import type { Allocation } from '../simulation/cluster-report.ts'
 
 /** What came of a run of `stowage up`. All figures were counted in that run. */
 export interface RunReport {
   readonly nodes: number
-  readonly pods: {
-    readonly seen: number
-    readonly bound: number
-    readonly waiting: number
-    readonly gated: number
-    readonly deleted: number
-    readonly inFlight: number
-  }
+  readonly pods: Conservation
   /** decisions a second, from the first to the last, and in the busiest second */
   readonly decisionsPerSecond: number
   readonly busiestSecond: number

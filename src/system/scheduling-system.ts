@@ -141,8 +141,9 @@ export class SchedulingSystem {
       hostname: hostname(),
       bindsInFlight: () => binder.inFlight,
       onGivenUp: (pod, what, why) => {
-        this.#reportsGivenUp++
-        log.warn('a report was given up', { pod: podKey(pod), what, why })
+        // The first, the tenth, the hundredth: a server that takes none must not fill the log too.
+        if (Number.isInteger(Math.log10(++this.#reportsGivenUp)))
+          log.warn('a report was given up', { pod: podKey(pod), what, why, soFar: this.#reportsGivenUp })
       },
     })
     const profiles = profilesOf(configuration)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { ApiFailure } from './failure.ts'
 import { type Json, listAt } from './json.ts'
 import { applyPatch } from './patch.ts'
 import { canonicalQuantity } from './quantity.ts'
@@ -71,6 +72,22 @@ describe('strategic merge patches', () => {
       }),
       { seed: 11, numRuns: 200 },
     )
+  })
+})
+
+describe('JSON patches', () => {
+  test('cannot fill the memory by copying an object into itself', () => {
+    const doubling = Array.from({ length: 60 }, (_, i) => ({ op: 'copy', from: '/data', path: `/data/k${i}` }))
+    assert.throws(
+      () => applyPatch('json', podType, { data: { a: 'b' } }, doubling),
+      (error: unknown) => error instanceof ApiFailure && error.code === 413,
+    )
+  })
+
+  test('reach no prototype', () => {
+    for (const path of ['/__proto__/polluted', '/constructor/prototype/polluted'])
+      assert.throws(() => applyPatch('json', podType, { metadata: {} }, [{ op: 'add', path, value: true }]), ApiFailure)
+    assert.equal(({} as Json)['polluted'], undefined)
   })
 })
 

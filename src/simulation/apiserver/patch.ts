@@ -4,7 +4,7 @@ import { type Json, isJson, put } from './json.ts'
 import type { FieldNode, TypeNode } from './schema.ts'
 
 /** How a PATCH body is to be read, by its content type. */
-export type PatchKind = 'json' | 'merge' | 'strategic' | 'apply'
+type PatchKind = 'json' | 'merge' | 'strategic' | 'apply'
 export const patchKinds: ReadonlyMap<string, PatchKind> = new Map([
   ['application/json-patch+json', 'json'],
   ['application/merge-patch+json', 'merge'],
@@ -23,6 +23,8 @@ export const applyPatch = (kind: PatchKind, type: TypeNode, object: Json, patch:
 }
 
 const operationLimit = 10_000
+/** Copies can double an object each time; kube-apiserver bounds what they add up to in the same way. */
+const copiedLimitBytes = 3 * 1024 * 1024
 
 const applyJsonPatch = (object: Json, patch: unknown): Json => {
   if (!Array.isArray(patch))
@@ -33,12 +35,26 @@ const applyJsonPatch = (object: Json, patch: unknown): Json => {
       'RequestEntityTooLarge',
       `Request entity too large: The allowed maximum operations in a JSON patch is ${operationLimit}, got ${patch.length}`,
     )
-  try {
-    return jsonPatch.applyPatch(structuredClone(object), patch as jsonPatch.Operation[], true, true, true).newDocument
-  } catch {
-    // kube-apiserver does not say which operation it was.
-    throw new ApiFailure(422, 'Invalid', 'the server rejected our request due to an error in our request', {})
+  let result: Json = structuredClone(object)
+  let copiedBytes = 0
+  for (const operation of patch as jsonPatch.Operation[]) {
+    try {
+      if (isJson(operation) && operation.op === 'copy')
+        copiedBytes += JSON.stringify(jsonPatch.getValueByPointer(result, operation.from) ?? null).length
+      if (copiedBytes <= copiedLimitBytes) result = jsonPatch.applyOperation(result, operation, true).newDocument
+    } catch {
+      // kube-apiserver does not say which operation it was.
+      throw new ApiFailure(422, 'Invalid', 'the server rejected our request due to an error in our request', {})
+    }
+    if (copiedBytes > copiedLimitBytes)
+      throw new ApiFailure(
+        413,
+        'RequestEntityTooLarge',
+        `Request entity too large: The copies of a JSON patch may add up to ${copiedLimitBytes} bytes`,
+      )
+    if (!isJson(result)) throw badRequest('the patched object is no JSON object')
   }
+  return result
 }
 
 /** RFC 7386 */

@@ -8,7 +8,7 @@ import type { NameRule } from './validation/metadata.ts'
 import { checkPodStatusUpdate, checkPodUpdate } from './validation/pod.ts'
 
 const allVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const
-export type Verb = (typeof allVerbs)[number]
+type Verb = (typeof allVerbs)[number]
 
 /** One row of the table below: all that the server knows about a resource. */
 export interface Resource {
@@ -322,6 +322,40 @@ export const resources: readonly Resource[] = [
     plural: 'daemonsets',
     shortNames: ['ds'],
     defaults: defaults.daemonSetDefaults,
+  }),
+  resource({
+    group: 'resource.k8s.io',
+    kind: 'DeviceClass',
+    plural: 'deviceclasses',
+    clusterWide: true,
+    returnsDeleted: true,
+  }),
+  resource({
+    group: 'resource.k8s.io',
+    kind: 'ResourceSlice',
+    plural: 'resourceslices',
+    clusterWide: true,
+    returnsDeleted: true,
+  }),
+  resource({
+    group: 'resource.k8s.io',
+    kind: 'ResourceClaim',
+    plural: 'resourceclaims',
+    returnsDeleted: true,
+    hasStatus: true,
+  }),
+  resource({
+    group: 'resource.k8s.io',
+    kind: 'ResourceClaimTemplate',
+    plural: 'resourceclaimtemplates',
+    returnsDeleted: true,
+  }),
+  resource({
+    group: 'resource.k8s.io',
+    kind: 'DeviceTaintRule',
+    plural: 'devicetaintrules',
+    clusterWide: true,
+    hasStatus: true,
   }),
   resource({
     group: 'metrics.k8s.io',

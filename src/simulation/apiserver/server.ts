@@ -47,7 +47,7 @@ const noBody = Buffer.alloc(0)
 const bodyLimitBytes = 3 * 1024 * 1024
 const openPaths = new Set(['/healthz', '/livez', '/readyz', '/version'])
 
-/** @throws StowageError PORT_IN_USE */
+/** @throws StowageError PORT_IN_USE, CONFIG_INVALID_VALUE (host or port cannot be used) */
 export const startApiServer = async (options: ApiServerOptions): Promise<EmbeddedApiServer> => {
   const host = options.host ?? '127.0.0.1'
   const certificates = options.tls === false ? undefined : await makeCertificates(host)
@@ -202,7 +202,14 @@ export class EmbeddedApiServer {
                 },
                 { cause: error },
               )
-            : error,
+            : new StowageError(
+                'CONFIG_INVALID_VALUE',
+                {
+                  found: `the API server cannot listen on ${this.#host}, port ${this.#port} (${error.message})`,
+                  expected: 'an address of this machine and a port that this user may open',
+                },
+                { cause: error },
+              ),
         )
       server.once('error', failed)
       server.listen(this.#port, this.#host, () => {
@@ -244,6 +251,7 @@ export class EmbeddedApiServer {
   }
 
   async #serve(incoming: Incoming, reply: Reply): Promise<void> {
+    const server = this.#server
     const method = incoming.method ?? 'GET'
     const url = incoming.url ?? '/'
     const mark = url.indexOf('?')
@@ -266,6 +274,11 @@ export class EmbeddedApiServer {
       return
     }
     if (effect?.kind === 'delay') await pause(this.#clock, effect.delayMs)
+    // What was waiting when the server was killed is not done by a dead one.
+    if (this.#server !== server) {
+      breakConnection(reply)
+      return
+    }
     const contentType = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
     const request = {
       method,

@@ -31,7 +31,7 @@ const columns = (...names: string[]): Column[] =>
   })
 
 /** How long ago, as kubectl writes it (apimachinery duration.HumanDuration). */
-export const humanDuration = (ms: number): string => {
+const humanDuration = (ms: number): string => {
   const seconds = Math.trunc(ms / 1000)
   if (seconds < -1) return '<invalid>'
   if (seconds < 0) return '0s'

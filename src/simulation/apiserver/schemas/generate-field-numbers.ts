@@ -15,6 +15,7 @@ const packages = [
   'api/coordination/v1',
   'api/events/v1',
   'api/policy/v1',
+  'api/resource/v1',
   'api/scheduling/v1',
   'api/storage/v1',
   'apimachinery/pkg/apis/meta/v1',

@@ -10,6 +10,7 @@ const groupVersions = [
   'apis__coordination.k8s.io__v1',
   'apis__events.k8s.io__v1',
   'apis__policy__v1',
+  'apis__resource.k8s.io__v1',
   'apis__scheduling.k8s.io__v1',
   'apis__storage.k8s.io__v1',
 ]

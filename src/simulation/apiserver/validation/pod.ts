@@ -172,7 +172,7 @@ const checkTolerations = (tolerations: readonly Json[], field: string, errors: F
 }
 
 /** A node selector term (required terms and preferences of node affinity). */
-export const checkNodeSelectorTerm = (term: Json, field: string, errors: FieldErrors): void => {
+const checkNodeSelectorTerm = (term: Json, field: string, errors: FieldErrors): void => {
   for (const [i, requirement] of listAt(term, 'matchExpressions').entries()) {
     const here = `${field}.matchExpressions[${i}]`
     const values = textsAt(requirement, 'values')
