@@ -1,5 +1,5 @@
 import { labelOf } from './labels.ts'
-import type { Node, NodeIndex } from './node.ts'
+import { HOSTNAME_LABEL, type Node, type NodeIndex } from './node.ts'
 import type { Labels, Pod, PodShape } from './pod.ts'
 import {
   type Counted,
@@ -303,8 +303,14 @@ export class Topology {
   /** another number after each change of anything that is counted */
   version = 0
 
+  /** which nodes say what their hostname is */
+  readonly hostnames = new TopologyColumn(HOSTNAME_LABEL)
+
   constructor(placed: PlacedPods) {
     this.#placed = placed
+    // for good
+    this.hostnames.uses = 1
+    this.#columns.set(HOSTNAME_LABEL, this.hostnames)
   }
 
   // What rules and scores ask
@@ -407,6 +413,7 @@ export class Topology {
   /** Everything that differs from a recount of the pods; empty unless there is a bug. */
   discrepancies(): string[] {
     const recount = new Topology(this.#placed)
+    for (const index of this.#nodes()) recount.enter(index)
     for (const [name, labels] of this.#namespaces) recount.#namespaces.set(name, labels)
     for (const index of this.#nodes()) for (const pod of this.#placed.podsOn(index)) recount.count(index, pod, 1)
     const wrong: string[] = []
