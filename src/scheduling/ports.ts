@@ -1,4 +1,5 @@
 import type { Pod } from '../cluster/pod.ts'
+import type { VolumePlan } from '../cluster/volumes.ts'
 
 /** How a bind can fail. `gone`: pod or node no longer exist or the pod is deleting; `conflict`: it is bound already or changed; `error`: anything that may pass. */
 export type BindFailureKind = 'gone' | 'conflict' | 'error'
@@ -18,6 +19,12 @@ export class BindFailure extends Error {
 export interface Binder {
   /** Resolves once the API server has accepted. @throws BindFailure */
   bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void>
+}
+
+/** Has the claims of a pod bound that is going to a node. Asked only where there are claims that are not bound. */
+export interface ClaimBinder {
+  /** Resolves once all are bound, which may take minutes. @throws BindFailure in kube-scheduler's words */
+  bindClaims(pod: Pod, nodeName: string, plan: VolumePlan, signal: AbortSignal): Promise<void>
 }
 
 /** Makes pods leave. */
@@ -71,7 +78,7 @@ export type AttemptResult = 'scheduled' | 'unschedulable' | 'error'
 /** Told of what the scheduler does, for metrics and live views. Called in hot paths: must be quick and must not throw. */
 export interface SchedulingObserver {
   attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
-  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `Reserve`, `Bind` */
+  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `PreBind`, `Bind` */
   phase(schedulerName: string, phase: string, durationMs: number): void
   bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
   /** pods of lower priority were looked for that could make room; 0 victims: in vain */

@@ -21,6 +21,7 @@ describe('the scheduler', () => {
     const world = new World()
     for (const object of twoNodes) world.scheduler.nodes.seen(object)
     world.scheduler.pods.seen(pod('a').object())
+    for (const feed of Object.values(world.scheduler.storage)) feed.synced()
     world.scheduler.start()
     await world.quiet()
     world.scheduler.pods.synced()

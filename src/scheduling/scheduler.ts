@@ -7,16 +7,18 @@ import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } fro
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
 import type { ClusterState } from '../cluster/state.ts'
-import { NO_VOLUMES } from '../cluster/volumes.ts'
+import { PodClaims } from '../cluster/volume-plan.ts'
+import { NO_VOLUMES, type VolumePlan } from '../cluster/volumes.ts'
 import type { Constraint } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
 import {
   type AttemptResult,
   type Binder,
   BindFailure,
+  type ClaimBinder,
   type Conservation,
   type Evictor,
   type QueueName,
@@ -26,6 +28,7 @@ import {
 import type { Preemption } from './preemption.ts'
 import type { Profile } from './profile.ts'
 import { PodQueue, type QueuedPod } from './queue.ts'
+import { STORAGE_FEEDS, type StorageFeeds, storageFeeds } from './storage-feeds.ts'
 import { namespaceFeed, SELECTOR_FEEDS, type SelectorFeeds, selectorFeeds } from './topology-feeds.ts'
 
 /** Where the scheduler tells what happens inside it. */
@@ -46,6 +49,7 @@ export interface SchedulerOptions {
   /** written by nobody but this scheduler */
   readonly cluster: ClusterState
   readonly binder: Binder
+  readonly claimBinder: ClaimBinder
   readonly evictor: Evictor
   readonly reporter: Reporter
   readonly decisions: DecisionSink
@@ -97,7 +101,9 @@ interface Bind {
   readonly nodeName: string
   readonly decisionId: number
   readonly cycleMs: number
-  readonly startMs: number
+  startMs: number
+  /** calls off the wait for the pod's claims; undefined: that is over, or there was none */
+  preparing: AbortController | undefined
   /** the node on which the API server has shown it, '' while it has not */
   seenOn: string
   /** it was deleted before the API server answered */
@@ -150,6 +156,7 @@ export class Scheduler {
   readonly namespaces: ObjectFeed<KubeObject>
   /** undefined: no profile's policy looks at what Services and controllers select */
   readonly selectors: SelectorFeeds | undefined
+  readonly storage: StorageFeeds
   /** what preemption must know before anything is decided */
   readonly disruptionBudgets: ObjectFeed<PodDisruptionBudgetObject>
 
@@ -174,9 +181,12 @@ export class Scheduler {
   #podsSynced = false
   #nodesSynced = false
   #topologySynced = 0
+  #storageSynced = 0
   #budgetsSynced = false
   #sliceAhead = false
   #bindsInFlight = 0
+  /** of these, pods whose claims are not bound yet: that may take minutes, so they hold up nobody */
+  #preparing = 0
   #evictionsInFlight = 0
   #rankingsInFlight = 0
   #fallbacks = 0
@@ -216,6 +226,14 @@ export class Scheduler {
         this.#wake()
       },
     }
+    this.storage = storageFeeds(this.#cluster.volumes, {
+      changed: (events) => this.#changed(events),
+      unreadable: (kind, object, thrown) => this.#cannotRead(kind, nameOf(object), thrown),
+      synced: () => {
+        this.#storageSynced++
+        this.#wake()
+      },
+    })
     const topology = {
       changed: () => {
         this.#stateVersion++
@@ -264,12 +282,25 @@ export class Scheduler {
   /** Begins no more attempts until `start`; binds on their way go on. */
   pause(): void {
     this.#running = false
+    this.#stopPreparing()
+  }
+
+  /** Whoever decides next goes on with the claims: what is done about them the API server knows. */
+  #stopPreparing(): void {
+    for (const { bind } of this.#tracked.values())
+      bind?.preparing?.abort(new Error('this scheduler may not decide any more'))
   }
 
   /** Whether everything that exists has been seen once. */
   get synced(): boolean {
     const topologyFeeds = 1 + (this.selectors === undefined ? 0 : SELECTOR_FEEDS)
-    return this.#podsSynced && this.#nodesSynced && this.#budgetsSynced && this.#topologySynced === topologyFeeds
+    return (
+      this.#storageSynced === STORAGE_FEEDS &&
+      this.#podsSynced &&
+      this.#nodesSynced &&
+      this.#budgetsSynced &&
+      this.#topologySynced === topologyFeeds
+    )
   }
 
   /** What metrics.k8s.io measured on a node. */
@@ -292,6 +323,7 @@ export class Scheduler {
     this.#running = false
     this.#drained = true
     this.#queue.stop()
+    this.#stopPreparing()
     for (const tracked of this.#tracked.values()) {
       if (tracked.callOff === undefined) continue
       this.#endRanking(tracked)
@@ -406,6 +438,7 @@ export class Scheduler {
     if (tracked.bind !== undefined) {
       // The API server has shown the bind before it answered.
       tracked.bind.seenOn = pod.nodeName
+      tracked.bind.preparing?.abort(new Error('somebody else bound the pod'))
       if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
       return
     }
@@ -484,6 +517,7 @@ export class Scheduler {
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
       tracked.bind.gone = true
+      tracked.bind.preparing?.abort(new Error('the pod is gone'))
       return
     }
     this.#tracked.delete(uid)
@@ -527,7 +561,7 @@ export class Scheduler {
   #slice(): void {
     const { clock } = this.#options
     const untilMs = clock.monotonicMs() + SLICE_MS
-    while (this.#running && this.#bindsInFlight < this.#maxBindsInFlight) {
+    while (this.#running && this.#bindsInFlight - this.#preparing < this.#maxBindsInFlight) {
       const entry = this.#queue.pop(this.#isOpen)
       if (entry === undefined) return
       this.#attempt(entry)
@@ -605,11 +639,19 @@ export class Scheduler {
     const cycleMs = clock.monotonicMs() - startMs
     const { facts, nodeName } = decision
     if (decision.node >= 0) {
+      let plan: VolumePlan | undefined
+      try {
+        plan = this.#planVolumes(pod, decision.node)
+      } catch (thrown) {
+        this.#broke(tracked, thrown, cycleMs)
+        return
+      }
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
+      if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
       this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
       this.#queue.done(entry)
       this.#changed(events)
-      this.#bind(tracked, entry.pod, nodeName, cycleMs)
+      this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
       return
     }
     this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(entry))
@@ -634,7 +676,7 @@ export class Scheduler {
   #nominate(pod: Pod, nodeName: string): void {
     const changes = this.#cluster.nominationOf(pod.uid) !== nodeName
     const events = changes ? this.#cluster.nominate(pod, nodeName) : []
-    for (const other of [...(this.#cluster.nominated.get(nodeName)?.values() ?? [])]) {
+    for (const other of this.#cluster.nominated.get(nodeName)?.values() ?? []) {
       // Nominations of other schedulers are theirs to take back.
       if (other.priority >= pod.priority || !this.#profiles.has(other.schedulerName)) continue
       events.push(...this.#cluster.nominate(other, ''))
@@ -698,13 +740,24 @@ export class Scheduler {
 
   // Binding
 
-  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number): void {
+  /** What has to be done about the claims of a pod before it is bound; undefined: nothing. */
+  #planVolumes(pod: Pod, node: number): VolumePlan | undefined {
+    const claims = PodClaims.of(pod, this.#cluster.volumes)
+    if (claims === undefined || (typeof claims === 'object' && claims.allBound)) return undefined
+    const plan = typeof claims === 'object' ? claims.plan(this.#cluster.node(node)) : undefined
+    if (plan === undefined)
+      throw new StowageError('INTERNAL', { found: `${podKey(pod)} was allowed on a node that cannot have its volumes` })
+    return plan
+  }
+
+  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number, plan: VolumePlan | undefined): void {
     const startMs = this.#options.clock.monotonicMs()
     const { decisionId } = tracked
-    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, seenOn: '', gone: false }
+    const preparing = plan === undefined ? undefined : new AbortController()
+    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, preparing, seenOn: '', gone: false }
     tracked.bind = bind
     this.#bindsInFlight++
-    this.#ask(pod, nodeName)
+    this.#ask(pod, bind, plan)
       .then(
         () => this.#bound(tracked, bind),
         (thrown: unknown) => this.#bindFailed(tracked, bind, thrown),
@@ -720,8 +773,22 @@ export class Scheduler {
   }
 
   /** A binder that throws has rejected. */
-  async #ask(pod: Pod, nodeName: string): Promise<void> {
-    await this.#options.binder.bind(pod, nodeName, this.#stopBinds.signal)
+  async #ask(pod: Pod, bind: Bind, plan: VolumePlan | undefined): Promise<void> {
+    const { binder, claimBinder, clock, observer } = this.#options
+    if (plan !== undefined && bind.preparing !== undefined) {
+      this.#preparing++
+      try {
+        const signal = AbortSignal.any([this.#stopBinds.signal, bind.preparing.signal])
+        await claimBinder.bindClaims(pod, bind.nodeName, plan, signal)
+        bind.preparing = undefined
+      } finally {
+        this.#preparing--
+        const startMs = clock.monotonicMs()
+        observer.phase(pod.schedulerName, 'PreBind', startMs - bind.startMs)
+        bind.startMs = startMs
+      }
+    }
+    await binder.bind(pod, bind.nodeName, this.#stopBinds.signal)
   }
 
   #bound(tracked: Tracked, bind: Bind): void {
@@ -730,6 +797,7 @@ export class Scheduler {
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
     // Else it is remembered until it is seen bound: older views of it may still be on their way.
     if (bind.seenOn !== '' || bind.gone) this.#tracked.delete(pod.uid)
@@ -750,8 +818,11 @@ export class Scheduler {
     const { entry } = tracked
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
-    const message = `running Bind plugin "DefaultBinder": ${messageOf(thrown)}`
+    const plugin = bind.preparing === undefined ? 'Bind plugin "DefaultBinder"' : 'PreBind plugin "VolumeBinding"'
+    const message = `running ${plugin}: ${messageOf(thrown)}`
+    const calledOff = this.#stopBinds.signal.aborted || bind.preparing?.signal.aborted === true
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'error', bind.cycleMs + bindMs)
     log.debug('a bind failed', { pod: podKey(pod), node: bind.nodeName, error: thrown })
@@ -776,7 +847,10 @@ export class Scheduler {
     }
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
-    if (!gone && !this.#stopBinds.signal.aborted) reporter.failed(pod, 'SchedulerError', message)
+    if (gone || calledOff) return
+    // The autoscalers were told where it would go.
+    if (bind.preparing === undefined) reporter.failed(pod, 'SchedulerError', message)
+    else reporter.failed(pod, 'SchedulerError', message, '')
   }
 
   // Bookkeeping

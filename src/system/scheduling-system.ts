@@ -28,9 +28,13 @@ import { runLeaderElection } from '../kubernetes/leader-election.ts'
 import { ListWatch, UNFINISHED_PODS } from '../kubernetes/list-watch.ts'
 import {
   collectionPath,
+  CSI_DRIVERS,
+  CSI_NODES,
   DISRUPTION_BUDGETS,
   NAMESPACES,
   NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
   PODS,
   REPLICA_SETS,
   REPLICATION_CONTROLLERS,
@@ -38,13 +42,18 @@ import {
   serverVersion,
   SERVICES,
   STATEFUL_SETS,
+  STORAGE_CAPACITIES,
+  STORAGE_CLASSES,
+  VOLUME_ATTACHMENTS,
 } from '../kubernetes/objects.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
+import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
 import { Scheduler } from '../scheduling/scheduler.ts'
+import type { StorageFeeds } from '../scheduling/storage-feeds.ts'
 import type { SelectorFeeds } from '../scheduling/topology-feeds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
@@ -177,6 +186,7 @@ export class SchedulingSystem {
         },
       },
       evictor: new ApiEvictor({ ...client, random: random.fork() }),
+      claimBinder: new ApiClaimBinder({ ...client, cluster: this.cluster }),
       reporter: this.#reporter,
       decisions: {
         keep: (record) => {
@@ -208,6 +218,7 @@ export class SchedulingSystem {
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
     this.#read(NAMESPACES, this.scheduler.namespaces)
     this.#readSelectors(this.scheduler.selectors)
+    this.#readStorage(this.scheduler.storage)
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
     this.#read<PodDisruptionBudgetObject>(DISRUPTION_BUDGETS, this.scheduler.disruptionBudgets)
     this.#running.push(this.#readUsage())
@@ -458,6 +469,16 @@ export class SchedulingSystem {
     })
     this.#watches.push({ kind: kind.plural, watch })
     this.#running.push(watch.run(this.#reading.signal))
+  }
+
+  #readStorage(storage: StorageFeeds): void {
+    this.#read(PERSISTENT_VOLUME_CLAIMS, storage.claims)
+    this.#read(PERSISTENT_VOLUMES, storage.volumes)
+    this.#read(STORAGE_CLASSES, storage.classes)
+    this.#read(CSI_NODES, storage.csiNodes)
+    this.#read(CSI_DRIVERS, storage.csiDrivers)
+    this.#read(VOLUME_ATTACHMENTS, storage.attachments)
+    this.#read(STORAGE_CAPACITIES, storage.capacities)
   }
 
   #readSelectors(selectors: SelectorFeeds | undefined): void {
