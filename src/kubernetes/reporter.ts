@@ -333,31 +333,28 @@ export class ApiReporter implements Reporter {
   /** What an event says, in kube-scheduler's words, and who says it. */
   #told(job: Exclude<EventJob, { readonly kind: 'count' }>) {
     const { pod } = job
-    switch (job.kind) {
-      case 'failed':
-        return {
-          reportingController: pod.schedulerName,
-          action: 'Scheduling',
-          reason: 'FailedScheduling',
-          type: 'Warning',
-          note: job.note,
-        }
-      case 'scheduled':
-        return {
-          reportingController: pod.schedulerName,
-          action: 'Binding',
-          reason: 'Scheduled',
-          type: 'Normal',
-          note: cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
-        }
-      case 'preempted':
-        return {
-          reportingController: job.by.schedulerName,
-          action: 'Preempting',
-          reason: 'Preempted',
-          type: 'Normal',
-          note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
-        }
+    if (job.kind === 'failed')
+      return {
+        reportingController: pod.schedulerName,
+        action: 'Scheduling',
+        reason: 'FailedScheduling',
+        type: 'Warning',
+        note: job.note,
+      }
+    if (job.kind === 'scheduled')
+      return {
+        reportingController: pod.schedulerName,
+        action: 'Binding',
+        reason: 'Scheduled',
+        type: 'Normal',
+        note: cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
+      }
+    return {
+      reportingController: job.by.schedulerName,
+      action: 'Preempting',
+      reason: 'Preempted',
+      type: 'Normal',
+      note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
     }
   }
 
