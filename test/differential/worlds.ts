@@ -38,6 +38,8 @@ export type Change =
 export interface Case {
   readonly change: Change | undefined
   readonly pod: PodObject
+  /** If room has to be made for it, it takes that room; else it goes again. */
+  readonly stays: boolean
 }
 
 /** A cluster, and one pod after another to be placed in it. */
@@ -369,7 +371,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
   const ifKnown = <T>(constraint: string, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
     known.constraints.has(constraint) ? sometimes(percent, part) : constant(undefined)
   return record({
-    namespace: weighted([8, 'default'], [2, 'blue'], [1, 'green']),
+    namespace,
     labels: podLabels,
     requests,
     image: images,
@@ -491,6 +493,36 @@ const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
   return oneof(...changes)
 }
 
+const namespace = weighted<string>([8, 'default'], [2, 'blue'], [1, 'green'])
+
+const budget = record({ namespace, selector: selectorOf, disruptionsAllowed: constantFrom(0, 0, 1, 2) })
+type Budget = typeof budget extends fc.Arbitrary<infer T> ? T : never
+const budgetOf = (
+  name: string,
+  {
+    namespace,
+    selector,
+    disruptionsAllowed,
+  }: { namespace: string; selector: LabelSelector; disruptionsAllowed: number },
+): OtherObject => ({
+  path: `/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets`,
+  object: {
+    metadata: { name, namespace },
+    spec: { selector, maxUnavailable: 1 },
+    status: { disruptionsAllowed, observedGeneration: 1, currentHealthy: 3, desiredHealthy: 2, expectedPods: 3 },
+  } as KubeObject,
+})
+
+const service = record({
+  namespace,
+  selector: constantFrom<Record<string, string>[]>({ app: 'web' }, { app: 'db' }, { tier: 'front' }),
+})
+type Service = typeof service extends fc.Arbitrary<infer T> ? T : never
+const serviceOf = (name: string, { namespace, selector }: Service): OtherObject => ({
+  path: `/api/v1/namespaces/${namespace}/services`,
+  object: { metadata: { name, namespace }, spec: { selector, ports: [{ protocol: 'TCP', port: 80 }] } } as KubeObject,
+})
+
 const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
   tuple(
     oneof(
@@ -505,16 +537,25 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         minLength: placed,
         maxLength: placed,
       }),
-      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes)), {
+      budgets: known.preemption ? array(budget, { maxLength: 3 }) : constant<Budget[]>([]),
+      services: known.constraints.has('PodTopologySpread') ? array(service, { maxLength: 2 }) : constant<Service[]>([]),
+      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes), boolean()), {
         minLength: CASES_PER_WORLD,
         maxLength: CASES_PER_WORLD,
       }),
     }).map((drawn) => ({
       number,
-      others: [],
+      others: [
+        ...drawn.budgets.map((budget, at) => budgetOf(`w${number}-b${at}`, budget)),
+        ...drawn.services.map((service, at) => serviceOf(`w${number}-s${at}`, service)),
+      ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
       placed: drawn.placed.map(([node, parts], at) => placedOf(`w${number}-p${at}`, nodeName(number, node), parts)),
-      cases: drawn.cases.map(([change, parts], at) => ({ change, pod: podOf(`w${number}-c${at}`, parts) })),
+      cases: drawn.cases.map(([change, parts, stays], at) => ({
+        change,
+        pod: podOf(`w${number}-c${at}`, parts),
+        stays,
+      })),
     })),
   )
 
