@@ -15,7 +15,13 @@ const best = (scores: ReadonlyMap<string, number>): Set<string> => {
 const list = (names: Iterable<string>): string => `[${[...names].sort().join(' ')}]`
 
 /** Everything in which the two do not agree. */
-export const differences = (theirs: Verdict, ours: Verdict): Difference[] => {
+/** @param plugins whose scores ours has */
+export const differences = (judged: Verdict, ours: Verdict, plugins: ReadonlySet<string>): Difference[] => {
+  const scored = ([plugin]: readonly [string, number]): boolean => plugins.has(plugin)
+  const theirs: Verdict = {
+    ...judged,
+    scores: new Map(Array.from(judged.scores, ([node, terms]) => [node, new Map([...terms].filter(scored))])),
+  }
   const found: Difference[] = []
   const differ = (about: Difference['about'], text: string): void => void found.push({ about, text })
   const told = ({ outcome, node, message }: Verdict): string =>

@@ -16,19 +16,20 @@ const hostPorts = ({ spec = {} }: PodObject): string[] =>
     .filter(({ hostPort }) => hostPort !== undefined)
     .map(({ hostIP, protocol, hostPort }) => `${hostIP ?? '0.0.0.0'} ${protocol} ${hostPort}`)
 
-/** Whether one of two placed pods that clash on a host port of their node was deleted before the case. */
-const clashingPortGone = ({ placed, cases }: World, number: number): boolean =>
-  cases.slice(0, number + 1).some(({ change }) => {
-    const gone = change?.kind === 'delete' ? placed[change.pod] : undefined
-    if (gone === undefined) return false
-    const ports = new Set(hostPorts(gone))
-    return placed.some(
-      (other) =>
-        other !== gone &&
-        other.spec?.nodeName === gone.spec?.nodeName &&
-        hostPorts(other).some((port) => ports.has(port)),
-    )
-  })
+/** Whether two pods that were placed past the scheduler clash on a port of their node that the pod of the case wants too. */
+const clashesAmongPlaced = ({ placed, cases }: World, number: number): boolean => {
+  const portOf = (port: string): string => port.slice(port.indexOf(' '))
+  const wanted = new Set(hostPorts(cases[number]?.pod ?? {}).map(portOf))
+  const taken = new Set<string>()
+  return placed.some((pod) =>
+    hostPorts(pod).some((port) => {
+      const key = `${pod.spec?.nodeName} ${port}`
+      if (taken.has(key) && wanted.has(portOf(port))) return true
+      taken.add(key)
+      return false
+    }),
+  )
+}
 
 /** Every difference from kube-scheduler that stays. What is not here is a fault. */
 export const explanations: readonly Explanation[] = [
@@ -37,9 +38,8 @@ export const explanations: readonly Explanation[] = [
       'kube-scheduler keeps the host ports of a node as a set: when one of two pods that clash on a port goes, it forgets the port although the ' +
       'other still has it. Ours remembers. It takes a pod that was bound past the scheduler.',
     explains: ({ about, text }, world, number) =>
-      hostPorts(world.cases[number]?.pod ?? {}).length > 0 &&
       (about === 'feasible nodes' || about === 'choice' || text.includes('free ports')) &&
-      clashingPortGone(world, number),
+      clashesAmongPlaced(world, number),
   },
 ]
 

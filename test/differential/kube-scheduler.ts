@@ -5,7 +5,14 @@ import { createServer, type Server } from 'node:http'
 import { systemClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
 import type { ObjectFeed } from '../../src/cluster/feed.ts'
-import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import type {
+  KubeList,
+  KubeObject,
+  NodeObject,
+  PersistentVolumeClaimObject,
+  PersistentVolumeObject,
+  PodObject,
+} from '../../src/cluster/objects.ts'
 import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
 import { ListWatch } from '../../src/kubernetes/list-watch.ts'
 import {
@@ -190,6 +197,9 @@ class RecordingExtender {
   }
 }
 
+const VOLUMES = '/api/v1/persistentvolumes'
+const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims'
+
 const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
 
 const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
@@ -308,6 +318,18 @@ export class KubeScheduler {
     return body as T
   }
 
+  async #get<T>(path: string): Promise<T> {
+    const { status, body } = await this.#connection.request({ method: 'GET', path })
+    if (status >= 300) throw new Error(`GET ${path} was answered ${status}: ${JSON.stringify(body)}`)
+    return body as T
+  }
+
+  async #removeOther({ path, name }: { readonly path: string; readonly name: string }): Promise<void> {
+    // What protects claims and volumes in use is taken off by a controller that does not run here.
+    if (path === CLAIMS || path === VOLUMES) await this.#patch(`${path}/${name}`, { metadata: { finalizers: null } })
+    await this.#connection.request({ method: 'DELETE', path: `${path}/${name}`, ignoreBody: true })
+  }
+
   async #deleteAll(path: string): Promise<void> {
     const { status, body } = await this.#connection.request({
       method: 'DELETE',
@@ -367,8 +389,7 @@ export class KubeScheduler {
     // Nodes that come while others go would mix up the order of zones.
     await this.settle()
     this.takeNews()
-    for (const { path, name } of this.#others)
-      await this.#connection.request({ method: 'DELETE', path: `${path}/${name}`, ignoreBody: true })
+    await Promise.all(this.#others.map((other) => this.#removeOther(other)))
     this.#others = []
     const others: OtherObject[] = []
     for (const { path, object } of world.others) {
@@ -448,6 +469,7 @@ export class KubeScheduler {
   /** Waits for what becomes of a created pod. */
   async decide(pod: PodObject): Promise<{ readonly verdict: Verdict; readonly pod: PodObject }> {
     const key = keyOf(pod)
+    const claiming = (pod.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined)
     const placed = new Set(
       [...this.#pods]
         .filter(([, { spec, metadata }]) => spec?.nodeName && metadata?.deletionTimestamp === undefined)
@@ -457,10 +479,13 @@ export class KubeScheduler {
       const now = this.#pods.get(key)
       if (now === undefined) return undefined
       const condition = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
-      return now.spec?.nodeName || condition?.status === 'False' ? now : undefined
+      // A pod whose claims are still to be bound shows its node so.
+      const chosen = now.spec?.nodeName || (claiming && now.status?.nominatedNodeName)
+      return chosen || condition?.status === 'False' ? now : undefined
     })
     const condition = seen.status?.conditions?.find(({ type }) => type === 'PodScheduled')
-    const node = seen.spec?.nodeName ?? ''
+    const refused = condition?.status === 'False'
+    const node = seen.spec?.nodeName ?? (refused ? '' : (seen.status?.nominatedNodeName ?? ''))
     const gated = condition?.reason === 'SchedulingGated'
     const message = node === '' && !gated ? (condition?.message ?? '') : ''
     const evicting = Number(/preempting (\d+) victims$/.exec(message)?.[1] ?? 0)
@@ -497,6 +522,59 @@ export class KubeScheduler {
       return now?.spec?.nodeName ? now : undefined
     }
     return this.#podsChanged.until('the pod is bound', find, 4_000).catch(() => undefined)
+  }
+
+  /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
+  async provisioned(pod: PodObject, node: string): Promise<PodObject> {
+    const claims = (pod.spec?.volumes ?? []).flatMap(
+      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [],
+    )
+    for (const name of claims) {
+      const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
+      if (claim.spec?.volumeName !== undefined) continue
+      // A volume that was there already is reserved for the claim; else one is asked for by an annotation.
+      const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
+      let volume = volumes.items?.find(({ spec }) => spec?.claimRef?.name === name)
+      if (volume === undefined) {
+        volume = await this.#post<PersistentVolumeObject>(VOLUMES, {
+          metadata: { name: `${name}-made` },
+          spec: {
+            capacity: claim.spec?.resources?.requests,
+            accessModes: claim.spec?.accessModes,
+            storageClassName: claim.spec?.storageClassName,
+            csi: { driver: 'disks.example.com', volumeHandle: `${name}-made` },
+            claimRef: { namespace: 'default', name, uid: claim.metadata?.uid },
+            nodeAffinity: {
+              required: {
+                nodeSelectorTerms: [
+                  { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] },
+                ],
+              },
+            },
+          },
+        })
+        this.#others.push({ path: VOLUMES, name: `${name}-made` })
+      }
+      const volumeName = volume.metadata?.name ?? ''
+      await this.#patch(`${VOLUMES}/${volumeName}/status`, { status: { phase: 'Bound' } })
+      await this.#patch(`${CLAIMS}/${name}`, {
+        metadata: { annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
+        spec: { volumeName },
+      })
+      await this.#patch(`${CLAIMS}/${name}/status`, { status: { phase: 'Bound' } })
+    }
+    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, () => {
+      const now = this.#pods.get(keyOf(pod))
+      return now?.spec?.nodeName ? now : undefined
+    })
+  }
+
+  /** As they are now: kube-scheduler writes to them too. */
+  async claimsAndVolumes(): Promise<OtherObject[]> {
+    const others: OtherObject[] = []
+    for (const path of [VOLUMES, CLAIMS])
+      for (const object of (await this.#get<KubeList<KubeObject>>(path)).items ?? []) others.push({ path, object })
+    return others
   }
 
   async remove(pod: PodObject): Promise<void> {

@@ -124,11 +124,11 @@ const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
   const reasons = /nodes are available: (.*?)\.?(?: preemption: .*)?$/s.exec(verdict.message)?.[1] ?? ''
   for (const [, reason = ''] of reasons.matchAll(/(?:^|, )\d+ (.+?)(?=, \d+ |$)/g))
     messages.set(reason, (messages.get(reason) ?? 0) + 1)
-  const all = differences(verdict, ours.decide(pod))
+  const all = differences(verdict, ours.decide(pod), known.scores)
   judge(scene, pod, all)
   for (const mutant of mutating) {
     if (caught.has(mutant) || invisibleMutants.has(mutant)) continue
-    if (differences(verdict, ours.decide(pod, mutant)).length > all.length) caught.set(mutant, cases)
+    if (differences(verdict, ours.decide(pod, mutant), known.scores).length > all.length) caught.set(mutant, cases)
   }
 }
 
@@ -172,6 +172,9 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
         judge(scene, seen, [{ about: 'choice', text: `once its victims were gone, theirs took ${node}, ours ${own}` }])
       ours.seePods(news)
     }
+    if (bound !== undefined && bound.spec?.nodeName === undefined) bound = await theirs.provisioned(bound, verdict.node)
+    if ((created.spec?.volumes ?? []).length > 0)
+      for (const other of await theirs.claimsAndVolumes()) ours.seeOther(other)
     if (bound === undefined) await theirs.remove(seen)
     else await theirs.started(bound)
     await theirs.settle()

@@ -1,7 +1,8 @@
 // Stowage as the other of the two that the differential test compares: in process, fed with what the API server lists.
 import { VirtualClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
-import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import type { ObjectFeed } from '../../src/cluster/feed.ts'
+import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { DisruptionBudgets } from '../../src/cluster/disruption-budgets.ts'
 import { type Pod, podKey } from '../../src/cluster/pod.ts'
 import { ClusterState } from '../../src/cluster/state.ts'
@@ -14,12 +15,14 @@ import type { Policy, RankContext, Ranking } from '../../src/policies/policy.ts'
 import { createPolicy } from '../../src/policies/registry.ts'
 import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
 import type { Profile } from '../../src/scheduling/profile.ts'
+import { storageFeeds } from '../../src/scheduling/storage-feeds.ts'
 import type { Begun, PodNews, Verdict } from './kube-scheduler.ts'
 import type { Known, OtherObject } from './worlds.ts'
 
 /** What this version knows, by which the generator decides what to draw. */
 export const known: Known = {
   constraints: new Set(createConstraints().map(({ name }) => name)),
+  scores: new Set(Object.keys(WEIGHTS)),
   preemption: true,
 }
 
@@ -132,16 +135,39 @@ export class Stowage {
   readonly #cluster = new ClusterState()
   readonly #deciders = new Map<string | undefined, Decider>()
   readonly #budgets = new DisruptionBudgets()
+  /** by the plural of what they are fed with */
+  readonly #storage: ReadonlyMap<string, ObjectFeed<KubeObject>>
   #version = 0
 
   constructor({ namespaces, nodes, others }: Begun) {
+    const feeds = storageFeeds(this.#cluster.volumes, {
+      changed: () => {},
+      synced: () => {},
+      unreadable: (_kind, _object, thrown) => {
+        throw thrown
+      },
+    })
+    this.#storage = new Map<string, ObjectFeed<KubeObject>>([
+      ['persistentvolumeclaims', feeds.claims],
+      ['persistentvolumes', feeds.volumes],
+      ['storageclasses', feeds.classes],
+      ['csinodes', feeds.csiNodes],
+      ['csidrivers', feeds.csiDrivers],
+      ['volumeattachments', feeds.attachments],
+      ['csistoragecapacities', feeds.capacities],
+    ])
     for (const namespace of namespaces) this.#cluster.applyNamespace(namespace)
-    for (const other of others) this.#seeOther(other)
+    for (const other of others) this.seeOther(other)
     for (const node of nodes) this.seeNode(node)
   }
 
-  #seeOther({ path, object }: OtherObject): void {
-    if (path.endsWith('/poddisruptionbudgets')) this.#budgets.seen(object)
+  /** A claim, a volume, a budget or the like that is new or has changed. */
+  seeOther({ path, object }: OtherObject): void {
+    this.#version++
+    const plural = path.slice(path.lastIndexOf('/') + 1)
+    const feed = this.#storage.get(plural)
+    if (feed !== undefined) feed.seen(object)
+    else if (path.endsWith('/poddisruptionbudgets')) this.#budgets.seen(object)
     else if (path.endsWith('/services')) this.#cluster.defaultSelectors.apply('Service', object)
     else if (path.endsWith('/replicasets')) this.#cluster.defaultSelectors.apply('ReplicaSet', object)
     else throw new Error(`nobody here knows what ${path} is about`)

@@ -14,10 +14,13 @@ import type {
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
+import { podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
 export interface Known {
   readonly constraints: ReadonlySet<string>
+  /** the plugins whose scores ours has */
+  readonly scores: ReadonlySet<string>
   readonly preemption: boolean
 }
 
@@ -284,12 +287,10 @@ const hostPort = record({
   hostIP: sometimes(40, constantFrom('127.0.0.1', '10.0.0.7', '0.0.0.0')),
 }).map((port) => defined({ ...port, containerPort: port.hostPort }))
 
-const podLevel = requests
-  .filter((quantities) => Object.keys(quantities).length > 0)
-  .map((quantities) => ({ requests: quantities }))
-
-/** Requests of a pod whose level is above its containers', as the API server demands. */
-const generousLevel = { requests: { cpu: '8', memory: '24Gi' } }
+/** Above what the containers of any pod here ask for together, as the API server demands. */
+const podLevel = constantFrom<Quantities[]>({ cpu: '16', memory: '48Gi' }, { cpu: '30' }, { memory: '50Gi' }).map(
+  (requests) => ({ requests }),
+)
 
 const selectorOf: fc.Arbitrary<LabelSelector> = oneof(
   { weight: 4, arbitrary: constantFrom(...APPS).map((app) => ({ matchLabels: { app } })) },
@@ -379,7 +380,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
     init: sometimes(12, record({ image: images, requests })),
     sidecar: sometimes(12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
     special: sometimes(12, specialResources),
-    podLevel: sometimes(10, oneof(podLevel, constant(generousLevel))),
+    podLevel: sometimes(8, podLevel),
     runtimeClassName: sometimes(6, constantFrom(...Object.keys(RUNTIME_CLASSES))),
     hostPort: sometimes(22, hostPort),
     tolerations: orEmpty(55, array(toleration, { minLength: 1, maxLength: 3 })),
@@ -406,6 +407,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
     ),
     // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
     priorityClassName: known.preemption ? sometimes(60, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
+    volumes: ifKnown('VolumeBinding', 15, podVolumes),
     spread: ifKnown('PodTopologySpread', 25, spreading),
     podAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
     podAntiAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
@@ -413,7 +415,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
 }
 type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
 
-const podOf = (name: string, parts: PodParts): PodObject => {
+const podOf = (world: number, name: string, parts: PodParts): PodObject => {
   const main: Container = {
     name: 'main',
     image: parts.image,
@@ -450,13 +452,15 @@ const podOf = (name: string, parts: PodParts): PodObject => {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { namespace: parts.namespace, name, labels: parts.labels },
+    // Claims are there only.
+    metadata: { namespace: parts.volumes === undefined ? parts.namespace : 'default', name, labels: parts.labels },
     spec: definedIn<PodSpec & { runtimeClassName?: string }>({
       schedulerName: 'default-scheduler',
       terminationGracePeriodSeconds: 0,
       containers,
       initContainers: initContainers.length > 0 ? initContainers : undefined,
       resources: parts.podLevel,
+      volumes: parts.volumes === undefined ? undefined : volumesOf(world, parts.volumes),
       runtimeClassName: parts.runtimeClassName,
       tolerations: parts.tolerations.length > 0 ? parts.tolerations : undefined,
       nodeSelector: parts.nodeSelector,
@@ -469,8 +473,8 @@ const podOf = (name: string, parts: PodParts): PodObject => {
 }
 
 /** Bound from the beginning: whatever they ask for, nobody checks it. */
-const placedOf = (name: string, node: string, parts: PodParts): PodObject => {
-  const { spec = {}, ...pod } = podOf(name, { ...parts, gates: undefined })
+const placedOf = (world: number, name: string, node: string, parts: PodParts): PodObject => {
+  const { spec = {}, ...pod } = podOf(world, name, { ...parts, gates: undefined })
   return { ...pod, spec: { ...spec, nodeName: node } }
 }
 
@@ -529,7 +533,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
       { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
     ),
-    integer({ min: 0, max: 30 }),
+    integer({ min: 0, max: 45 }),
   ).chain(([nodes, placed]) =>
     record({
       shapes: array(nodeShape, { minLength: nodes, maxLength: nodes }),
@@ -538,6 +542,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         maxLength: placed,
       }),
       budgets: known.preemption ? array(budget, { maxLength: 3 }) : constant<Budget[]>([]),
+      storage: known.constraints.has('VolumeBinding') ? sometimes(60, storage) : constant(undefined),
       services: known.constraints.has('PodTopologySpread') ? array(service, { maxLength: 2 }) : constant<Service[]>([]),
       cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes), boolean()), {
         minLength: CASES_PER_WORLD,
@@ -547,13 +552,16 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       number,
       others: [
         ...drawn.budgets.map((budget, at) => budgetOf(`w${number}-b${at}`, budget)),
+        ...(drawn.storage === undefined ? [] : storageObjects(number, nodes, drawn.storage)),
         ...drawn.services.map((service, at) => serviceOf(`w${number}-s${at}`, service)),
       ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
-      placed: drawn.placed.map(([node, parts], at) => placedOf(`w${number}-p${at}`, nodeName(number, node), parts)),
+      placed: drawn.placed.map(([node, parts], at) =>
+        placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts),
+      ),
       cases: drawn.cases.map(([change, parts, stays], at) => ({
         change,
-        pod: podOf(`w${number}-c${at}`, parts),
+        pod: podOf(number, `w${number}-c${at}`, parts),
         stays,
       })),
     })),
