@@ -299,6 +299,7 @@ export class Cycle {
     if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
     if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
     let count = this.#free(nodeCount)
+    this.#reachedCount = 0
     for (const asked of this.#asked) {
       if (count === 0) break
       this.#reached.set(count === this.#nodes.length ? this.#nodes : this.#nodes.subarray(0, count))

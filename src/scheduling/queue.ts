@@ -314,6 +314,9 @@ export class PodQueue {
   /** Some of the pods that were to make room for this one will not leave: it is tried again after its back-off. */
   evictionFailed(entry: QueuedPod): void {
     if (entry.awaits === undefined) return
+    // An error's back-off, which nothing cuts short: an API server that refuses must not be asked without end.
+    entry.consecutiveErrors++
+    this.#takeTurn(entry)
     entry.missed ??= 'PodDelete'
     this.#release(entry)
   }
