@@ -19,12 +19,14 @@ import { PodAffinityScore } from './pod-affinity-score.ts'
 import type { Candidates, Policy, RankContext, Ranking } from './policy.ts'
 import { ReusedRanking, ReusedTerm } from './reused.ts'
 import { SpreadScore } from './spread-score.ts'
+import { scoreVolumes } from './volume-score.ts'
 
 /** Weights of kube-scheduler's default profile. */
 export const WEIGHTS = {
   TaintToleration: 3,
   NodeAffinity: 2,
   NodeResourcesFit: 1,
+  VolumeBinding: 1,
   PodTopologySpread: 2,
   InterPodAffinity: 2,
   NodeResourcesBalancedAllocation: 1,
@@ -38,6 +40,7 @@ const BALANCE = 1
 const PREFERRED_NODES = 2
 const SPREAD = 4
 const POD_AFFINITY = 8
+const VOLUMES = 16
 
 const addTo = (scores: Float64Array, { values, weight }: ReusedTerm, count: number): void => {
   // i < count = length of both
@@ -70,6 +73,7 @@ export class KubeScoring implements Policy {
   readonly #taints = new ReusedTerm('TaintToleration', WEIGHTS.TaintToleration)
   readonly #affinity = new ReusedTerm('NodeAffinity', WEIGHTS.NodeAffinity)
   readonly #fit = new ReusedTerm('NodeResourcesFit', WEIGHTS.NodeResourcesFit)
+  readonly #volumes = new ReusedTerm('VolumeBinding', WEIGHTS.VolumeBinding)
   readonly #spread = new ReusedTerm('PodTopologySpread', WEIGHTS.PodTopologySpread)
   readonly #podAffinity = new ReusedTerm('InterPodAffinity', WEIGHTS.InterPodAffinity)
   readonly #balance = new ReusedTerm('NodeResourcesBalancedAllocation', WEIGHTS.NodeResourcesBalancedAllocation)
@@ -94,6 +98,7 @@ export class KubeScoring implements Policy {
         this.#taints,
         ...((concerns & PREFERRED_NODES) === 0 ? [] : [this.#affinity]),
         this.#fit,
+        ...((concerns & VOLUMES) === 0 ? [] : [this.#volumes]),
         ...((concerns & SPREAD) === 0 ? [] : [this.#spread]),
         ...((concerns & POD_AFFINITY) === 0 ? [] : [this.#podAffinity]),
         ...((concerns & BALANCE) === 0 ? [] : [this.#balance]),
@@ -111,11 +116,13 @@ export class KubeScoring implements Policy {
     const hasPreference = shape.preferredTerms.length > 0
     const spreads = this.#spreadScore.score(pod, nodes, count, cluster, this.#spread.room(count))
     const mindsPods = this.#podAffinityScore.score(pod, nodes, count, cluster, this.#podAffinity.room(count))
+    const bindsVolumes = scoreVolumes(pod, nodes, count, cluster, this.#volumes.room(count))
     const reused = this.#rankingOf(
       (asksForRoom ? BALANCE : 0) |
         (hasPreference ? PREFERRED_NODES : 0) |
         (spreads ? SPREAD : 0) |
-        (mindsPods ? POD_AFFINITY : 0),
+        (mindsPods ? POD_AFFINITY : 0) |
+        (bindsVolumes ? VOLUMES : 0),
     )
     const scores = reused.room(count)
     const untolerated = this.#untolerated.for(shape, cluster)
@@ -124,6 +131,7 @@ export class KubeScoring implements Policy {
     if (untolerated.allZero) this.#taints.room(count).fill(MAX_NODE_SCORE)
     else this.#scoreTaints(untolerated, nodes, count, cluster, scores)
     if (hasPreference) this.#scoreAffinity(shape, nodes, count, cluster, scores)
+    if (bindsVolumes) addTo(scores, this.#volumes, count)
     if (spreads) addTo(scores, this.#spread, count)
     if (mindsPods) addTo(scores, this.#podAffinity, count)
     this.#scoreImages(shape, nodes, count, cluster, scores)
