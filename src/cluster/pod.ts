@@ -1,3 +1,4 @@
+import type { GangMembership } from './gangs.ts'
 import type { LabelSelector, NodeSelectorTerm, Taint, Toleration } from './objects.ts'
 import type { PodSelector } from './pod-selector.ts'
 import type { ResourceVector } from './resources.ts'
@@ -101,6 +102,8 @@ export interface Pod {
   readonly ownerUid: string
   /** `ReplicaSet/name` and the like while it has no node, if its controller is of a kind that has a selector; else '' */
   readonly controller: string
+  /** the gang it is placed with, undefined if with none */
+  readonly gang: GangMembership | undefined
   /** the node it is bound to, '' while it is not */
   readonly nodeName: string
   readonly nominatedNodeName: string

@@ -490,6 +490,7 @@ export class Scheduler {
       annotations: {},
       ownerUid: '',
       controller: '',
+      gang: undefined,
       nodeName: '',
       nominatedNodeName: '',
       phase: 'Pending',
