@@ -7,10 +7,20 @@ import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import type { Pod } from '../cluster/pod.ts'
 import { ClusterState } from '../cluster/state.ts'
 import { ALLOWED, type Check, type Constraint, isPodRefusal, type PodRefusal, type Refusal } from './constraint.ts'
-import { nodeNamed, type Situation, situation, waitingPod } from './generated.fixture.ts'
+import {
+  situation as anySituation,
+  waitingPod as anyWaitingPod,
+  nodeNamed,
+  type Situation,
+} from './generated.fixture.ts'
 
-export const clusterOf = ({ nodes, placed }: Pick<Situation, 'nodes' | 'placed'>): ClusterState => {
+export const clusterOf = ({
+  namespaces = [],
+  nodes,
+  placed,
+}: Pick<Situation, 'namespaces' | 'nodes' | 'placed'>): ClusterState => {
   const cluster = new ClusterState()
+  for (const namespace of namespaces) cluster.applyNamespace(namespace)
   for (const node of nodes) cluster.applyNode(cluster.readNode(node))
   for (const pod of placed) cluster.applyPod(cluster.readPod(pod))
   return cluster
@@ -50,7 +60,14 @@ export interface ConstraintCase {
   /** whether a reason is one of those exported beside the rule */
   readonly isReason: (reason: string) => boolean
   /** The rule as its documentation reads, slow and plain, on the objects from the wire. undefined: allowed. */
-  readonly literally: (pod: PodObject, node: NodeObject, placed: readonly PodObject[]) => Refusal | undefined
+  readonly literally: (
+    pod: PodObject,
+    node: NodeObject,
+    placed: readonly PodObject[],
+    given: Situation,
+  ) => Refusal | undefined
+  /** in which the rule has something to say. @default situations in which those rules have that look at one node */
+  readonly situations?: { readonly situation: fc.Arbitrary<Situation>; readonly waitingPod: fc.Arbitrary<PodObject> }
   /** why no event can help; absent for every rule but those */
   readonly wakesOnNothingBecause?: string
 }
@@ -59,6 +76,7 @@ const runs = { numRuns: 300, seed: 20260101 }
 
 /** What everybody who asks constraints relies on. */
 export const constraintContract = (rule: ConstraintCase): void => {
+  const { situation, waitingPod } = rule.situations ?? { situation: anySituation, waitingPod: anyWaitingPod }
   describe(`the contract of constraints: ${rule.title}`, () => {
     test('it has the name that is exported', () => {
       assert.equal(rule.create().name, rule.name)
@@ -75,7 +93,7 @@ export const constraintContract = (rule: ConstraintCase): void => {
             const name = node.metadata?.name ?? ''
             const placed = given.placed.filter((pod) => pod.spec?.nodeName === name)
             const answer = answerOf(prepared, cluster.indexOf(name))
-            assert.deepEqual(answer, rule.literally(given.pod, node, placed), name)
+            assert.deepEqual(answer, rule.literally(given.pod, node, placed, given), name)
             for (const reason of answer?.reasons ?? []) assert.ok(rule.isReason(reason), reason)
           }
         }),

@@ -1,12 +1,20 @@
 import fc from 'fast-check'
 import { type NodeBuilder, node, type PodBuilder, pod } from '../../test/builders.ts'
-import type { NodeObject, NodeSelectorTerm, PodObject, SelectorRequirement, Toleration } from '../cluster/objects.ts'
+import type {
+  KubeObject,
+  NodeObject,
+  NodeSelectorTerm,
+  PodObject,
+  SelectorRequirement,
+  Toleration,
+} from '../cluster/objects.ts'
 
 /**
  * Small clusters and pods out of few values, so that rules are met and broken about equally often. Written as Kubernetes
  * objects: what is held against them knows neither our readers nor our columns.
  */
 export interface Situation {
+  readonly namespaces?: readonly KubeObject[]
   readonly nodes: readonly NodeObject[]
   /** pods with a node */
   readonly placed: readonly PodObject[]
