@@ -188,6 +188,9 @@ export class Cycle {
   #refusedVersion = -1
   /** nodes that have no place for the pod because of pods nominated there */
   readonly #held = new Map<NodeIndex, FirstRefusal>()
+  /** policies that were seen not to answer at once */
+  readonly #answersLater = new WeakSet<Policy>()
+  #atOnce = false
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
@@ -264,6 +267,31 @@ export class Cycle {
       over = true
       timer.cancel()
       context.abort(new Error('the attempt was called off'))
+    }
+  }
+
+  /**
+   * As `decide`, at once: a policy that does not answer at once is passed over for the fallback, from then on without being
+   * asked. Nobody is asked to make room.
+   * @throws as `decide`
+   */
+  decideAtOnce(pod: Pod, profile: Profile): Decision {
+    const { policy } = profile
+    let decision: Decision | undefined
+    this.#atOnce = true
+    try {
+      if (!this.#answersLater.has(policy)) {
+        const conclude = (made: Decision): void => {
+          decision = made
+        }
+        // Nobody waits for the answer, nor for its failure.
+        const callOff = this.decide(pod, profile, conclude, () => undefined)
+        if (callOff !== undefined) this.#answersLater.add(policy)
+        callOff?.()
+      }
+      return decision ?? this.#fallBack(pod, profile, 'it does not answer at once, as a gang needs it')
+    } finally {
+      this.#atOnce = false
     }
   }
 
@@ -646,7 +674,8 @@ export class Cycle {
     const refused = this.#refusals()
     const nearestMiss = this.#nearestMiss(pod)
     // Last, because it asks the rules about what is not.
-    const preemption = this.#lookForVictims(pod, profile)
+    const preemption = this.#atOnce ? undefined : this.#lookForVictims(pod, profile)
+    if (preemption === undefined) return this.#refuse(profile, rejectedBy, refused, reasons, [...wakesOn], nearestMiss)
     const message = `${reasons} ${preemption.text}`
     return this.#refuse(profile, rejectedBy, refused, message, [...wakesOn], nearestMiss, preemption)
   }

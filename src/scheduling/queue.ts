@@ -91,6 +91,8 @@ export interface PodQueueOptions {
   readonly constraints: readonly Constraint[]
   /** told whenever a pod can be popped that could not be before */
   readonly onReady: () => void
+  /** why a pod is not to be tried before something else is there, undefined if nothing holds it back */
+  readonly holdsBack?: (pod: Pod) => string | undefined
   readonly onQueued: (queue: QueueName, event: string) => void
 }
 
@@ -176,7 +178,7 @@ export class PodQueue {
   add(pod: Pod): QueuedPod {
     const entry = new QueuedPod(pod, this.#options.clock.nowMs())
     this.#takeTurn(entry)
-    this.#activate(entry, 'PodAdd')
+    this.#admit(entry, 'PodAdd')
     return entry
   }
 
@@ -206,7 +208,7 @@ export class PodQueue {
       entry.pod = pod
       entry.fault = ''
       entry.reason = ''
-      this.#activate(entry, 'PodUpdate')
+      this.#admit(entry, 'PodUpdate')
       return
     }
     if (entry.place === 'unschedulable') {
@@ -223,7 +225,7 @@ export class PodQueue {
       this.#leave(entry)
       entry.pod = pod
       entry.reason = ''
-      this.#activate(entry, 'SelfGates')
+      this.#admit(entry, 'SelfGates')
       return
     }
     // Its priority may have moved it within its heap.
@@ -263,13 +265,47 @@ export class PodQueue {
           best = head
       }
     }
-    if (best === undefined) return undefined
-    this.#leave(best)
-    best.place = 'inFlight'
-    best.attempts++
-    best.eventsFrom = this.#firstEvent + this.#events.length
-    this.#inFlight.add(best)
+    if (best !== undefined) this.#fly(best)
     return best
+  }
+
+  /** Pops a pod out of its turn, whatever it waits for. @returns false if it cannot be tried now */
+  take(entry: QueuedPod): boolean {
+    const { awaits, fault, place } = entry
+    if (place === 'inFlight' || place === 'none' || place === 'gated' || fault !== '' || awaits !== undefined)
+      return false
+    this.#fly(entry)
+    return true
+  }
+
+  /** Puts a waiting pod before all others of its priority, until it has been tried. */
+  advance(entry: QueuedPod): void {
+    if (entry.turn < 0) return
+    const lane = this.#laneOf(entry.pod.schedulerName)
+    const heap =
+      entry.place === 'active' ? lane.active : entry.place === 'backoff' ? this.#backoffHeap(lane, entry) : undefined
+    heap?.remove(entry)
+    entry.turn -= Number.MAX_SAFE_INTEGER
+    heap?.push(entry)
+  }
+
+  /** What holds the pod back may be another, or over. */
+  review(entry: QueuedPod): void {
+    if (entry.place === 'gated') {
+      if (this.#heldBack(entry)) return
+      this.#leave(entry)
+      entry.reason = ''
+      this.#activate(entry, 'GangComplete')
+    } else if (entry.place === 'unschedulable' && entry.fault === '' && entry.awaits === undefined)
+      this.#wakeUp(entry, 'GangComplete')
+  }
+
+  #fly(entry: QueuedPod): void {
+    this.#leave(entry)
+    entry.place = 'inFlight'
+    entry.attempts++
+    entry.eventsFrom = this.#firstEvent + this.#events.length
+    this.#inFlight.add(entry)
   }
 
   /** The bind begins: events need not be kept for the pod any longer. */
@@ -304,6 +340,15 @@ export class PodQueue {
       this.#rest(entry, 'ScheduleAttemptFailure')
     } else if (waker === undefined) this.#rest(entry, 'ScheduleAttemptFailure')
     else this.#ready(entry, waker)
+  }
+
+  /** As `refused` for pods that are placed together or not at all: they back off for equally long. */
+  refusedTogether(entries: readonly QueuedPod[], rejectedBy: number, reason: string): void {
+    const rejections = entries.reduce((most, entry) => Math.max(most, entry.rejections), 0)
+    for (const entry of entries) {
+      entry.rejections = rejections
+      this.refused(entry, rejectedBy, reason)
+    }
   }
 
   /** A pod has begun to leave, or is gone, that was to make room for this one. */
@@ -342,7 +387,7 @@ export class PodQueue {
   giveBack(entry: QueuedPod): void {
     entry.attempts--
     this.done(entry)
-    this.#activate(entry, 'AttemptCalledOff')
+    this.#admit(entry, 'AttemptCalledOff')
   }
 
   /** Something happened in the cluster that may let waiting pods in. */
@@ -402,15 +447,26 @@ export class PodQueue {
   }
 
   /** To the active queue, or to the gated pods. */
-  #activate(entry: QueuedPod, event: string): void {
-    const gates = gatesOf(entry.pod)
-    if (gates.length > 0) {
-      entry.place = 'gated'
-      entry.reason = waitingForGates(gates)
-      this.#gated.add(entry)
-      this.#options.onQueued('gated', event)
+  #admit(entry: QueuedPod, event: string): void {
+    if (!this.#heldBack(entry)) {
+      this.#activate(entry, event)
       return
     }
+    entry.place = 'gated'
+    this.#gated.add(entry)
+    this.#options.onQueued('gated', event)
+  }
+
+  /** Whether the pod must not be tried yet; `reason` says why. */
+  #heldBack(entry: QueuedPod): boolean {
+    const gates = gatesOf(entry.pod)
+    const reason = gates.length > 0 ? waitingForGates(gates) : this.#options.holdsBack?.(entry.pod)
+    if (reason === undefined) return false
+    entry.reason = reason
+    return true
+  }
+
+  #activate(entry: QueuedPod, event: string): void {
     entry.place = 'active'
     this.#laneOf(entry.pod.schedulerName).active.push(entry)
     this.#options.onQueued('active', event)
