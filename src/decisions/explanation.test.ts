@@ -101,6 +101,19 @@ describe('explanation in sentences', () => {
     ])
   })
 
+  test('a waiting pod that has others evicted: for how many it waits, where, and who they are', () => {
+    const victims = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => `default/${name}`)
+    assert.equal(
+      render(explain(waiting({ preemption: { node: 'node-7', victims } })))[1],
+      'It waits for 7 pods to leave node-7, of lower priority: ' +
+        'default/a, default/b, default/c, default/d, default/e and 2 more.',
+    )
+    assert.equal(
+      render(explain(waiting({ preemption: { node: 'node-7', victims: ['default/a'] } })))[1],
+      'It waits for 1 pod to leave node-7, of lower priority: default/a.',
+    )
+  })
+
   test('several reasons of one rule are told apart', () => {
     const refused = [
       {

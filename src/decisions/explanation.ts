@@ -42,6 +42,8 @@ export interface Explanation {
   }[]
   readonly counterfactual: Counterfactual | null
   readonly nearestMiss: NearestMiss | null
+  /** the pods (namespace/name) that it has had evicted from a node to go there itself; null: none */
+  readonly preemption: { readonly node: string; readonly victims: readonly string[] } | null
   /** kinds of cluster events that could let it in, empty once it is bound */
   readonly wakesOn: readonly string[]
   readonly message: string
@@ -104,6 +106,14 @@ const cleaned = (record: DecisionRecord): DecisionRecord => ({
           reasons: record.nearestMiss.reasons.map((reason) => plain(reason)),
         },
       }),
+  ...(record.preemption === undefined
+    ? {}
+    : {
+        preemption: {
+          node: plain(record.preemption.node),
+          victims: record.preemption.victims.map((victim) => plain(victim)),
+        },
+      }),
   wakesOn: record.wakesOn.map((kind) => plain(kind)),
   message: plain(record.message, MAX_MESSAGE),
 })
@@ -147,6 +157,7 @@ export const explain = (
     candidates: clean.candidates.map(({ node, score, terms }) => ({ node, score, terms })),
     counterfactual: counterfactual(clean, options.rank),
     nearestMiss: clean.nearestMiss ?? null,
+    preemption: clean.preemption ?? null,
     wakesOn: outcome === 'bound' || outcome === 'deleted' ? [] : clean.wakesOn,
     message: clean.message,
     latencies: { queueMs: record.queueMs, cycleMs: record.cycleMs, bindMs: record.bindMs < 0 ? null : record.bindMs },
@@ -273,9 +284,19 @@ const capital = (sentence: string): string =>
   // names of nodes keep their case
   /^(no|it) /.test(sentence) ? sentence.charAt(0).toUpperCase() + sentence.slice(1) : sentence
 
+/** Names of evicted pods that a sentence can bear. */
+const VICTIMS_NAMED = 5
+
 const waits = (explanation: Explanation): string[] => {
-  const { nodes, feasible, refused, message, nearestMiss, wakesOn } = explanation
+  const { nodes, feasible, refused, message, nearestMiss, preemption, wakesOn } = explanation
   const lines: string[] = []
+  if (preemption !== null) {
+    const { node, victims } = preemption
+    const named = victims.slice(0, VICTIMS_NAMED)
+    const more = victims.length - named.length
+    const who = listText(more > 0 ? [...named, `${numberText(more)} more`] : named)
+    lines.push(`It waits for ${amountText('pods', victims.length)} to leave ${node}, of lower priority: ${who}.`)
+  }
   if (refused.length > 0) {
     lines.push(
       `${feasible === 0 ? 'None' : numberText(feasible)} of ${nodesText(nodes)} can take it. ${refusedText(explanation)}.`,

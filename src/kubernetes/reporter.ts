@@ -391,7 +391,13 @@ export class ApiReporter implements Reporter {
     await this.#persist(pod, 'condition', request, async () => {
       const now = await getObject<PodObject>(this.#options.connection, PODS, pod.namespace, pod.name, this.#stop.signal)
       if (now?.metadata?.uid !== pod.uid || now.spec?.nodeName || now.metadata.deletionTimestamp) return false
-      if (this.#conditions.has(pod.uid)) return false
+      const newer = this.#conditions.get(pod.uid)
+      if (newer !== undefined) {
+        // Its words replace ours, but where the pod is nominated it may leave as it is.
+        const nomination = newer.nominatedNodeName ?? nominatedNodeName
+        this.#conditions.set(pod.uid, { ...newer, nominatedNodeName: nomination })
+        return false
+      }
       const had = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
       const said =
         condition === undefined ||
