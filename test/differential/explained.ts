@@ -38,7 +38,7 @@ export const explanations: readonly Explanation[] = [
       'kube-scheduler keeps the host ports of a node as a set: when one of two pods that clash on a port goes, it forgets the port although the ' +
       'other still has it. Ours remembers. It takes a pod that was bound past the scheduler.',
     explains: ({ about, text }, world, number) =>
-      (about === 'feasible nodes' || about === 'choice' || text.includes('free ports')) &&
+      (about === 'feasible nodes' || about === 'choice' || about === 'victims' || text.includes('free ports')) &&
       clashesAmongPlaced(world, number),
   },
 ]

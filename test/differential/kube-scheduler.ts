@@ -51,6 +51,15 @@ export interface Begun {
   readonly others: readonly OtherObject[]
 }
 
+/** What became of a pod that was created. */
+export interface Decided {
+  /** as the API server stored it */
+  readonly created: PodObject
+  /** as it was when the verdict showed */
+  readonly seen: PodObject
+  readonly verdict: Verdict
+}
+
 /** What has become of pods since it was asked the last time, in order. */
 export type PodNews = { readonly seen: PodObject } | { readonly goneUid: string }
 
@@ -360,7 +369,7 @@ export class KubeScheduler {
   /** Waits until kube-scheduler has seen all that has happened to pods up to now: it reads them in one stream. */
   async #passBarrier(): Promise<void> {
     const name = `barrier-${this.#barriers++}`
-    await this.create({
+    await this.#create({
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: { namespace: 'default', name },
@@ -411,7 +420,7 @@ export class KubeScheduler {
     await Promise.all(
       world.placed.map(async (pod) => {
         try {
-          await this.create(pod)
+          await this.#create(pod)
         } catch (error) {
           if (error instanceof RefusedByApi) return
           throw error
@@ -461,13 +470,12 @@ export class KubeScheduler {
     return node
   }
 
-  /** Creates a pod. @throws RefusedByApi */
-  create(pod: PodObject): Promise<PodObject> {
+  #create(pod: PodObject): Promise<PodObject> {
     return this.#post(collectionPath(PODS, pod.metadata?.namespace), pod)
   }
 
-  /** Waits for what becomes of a created pod. */
-  async decide(pod: PodObject): Promise<{ readonly verdict: Verdict; readonly pod: PodObject }> {
+  /** Creates a pod and waits for what becomes of it. @throws RefusedByApi */
+  async decide(pod: PodObject): Promise<Decided> {
     const key = keyOf(pod)
     const claiming = (pod.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined)
     const placed = new Set(
@@ -475,6 +483,7 @@ export class KubeScheduler {
         .filter(([, { spec, metadata }]) => spec?.nodeName && metadata?.deletionTimestamp === undefined)
         .map(([key]) => key),
     )
+    const created = await this.#create(pod)
     const seen = await this.#podsChanged.until(`kube-scheduler decides about ${key}`, () => {
       const now = this.#pods.get(key)
       if (now === undefined) return undefined
@@ -490,7 +499,8 @@ export class KubeScheduler {
     const message = node === '' && !gated ? (condition?.message ?? '') : ''
     const evicting = Number(/preempting (\d+) victims$/.exec(message)?.[1] ?? 0)
     return {
-      pod: seen,
+      created,
+      seen,
       verdict: {
         outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
         node: evicting > 0 ? (seen.status?.nominatedNodeName ?? '') : node,

@@ -5,7 +5,7 @@ import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { realControlPlane } from '../real-control-plane.ts'
 import { type Difference, differences } from './comparison.ts'
 import { explanations, invisibleMutants } from './explained.ts'
-import { KubeScheduler, RefusedByApi, type Verdict } from './kube-scheduler.ts'
+import { type Decided, KubeScheduler, RefusedByApi, type Verdict } from './kube-scheduler.ts'
 import { known, mutants, Stowage } from './stowage.ts'
 import { CASES_PER_WORLD, generateWorld, type World } from './worlds.ts'
 
@@ -137,9 +137,13 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
   const began = await theirs.begin(world)
   const ours = new Stowage(began)
   const nodes = new Map(began.nodes.map((node) => [node.metadata?.name ?? '', node]))
+  /** pods that wait for those who were evicted for them */
+  const held: PodObject[] = []
   for (const [number, { change, pod, stays }] of world.cases.entries()) {
     if (cases === wanted) break
-    if (change !== undefined) {
+    if (number % 3 === 0) for (const one of held.splice(0)) await theirs.remove(one)
+    // While pods wait for room that is being made, nothing may change that would let them in at a time of its own.
+    if (change !== undefined && held.length === 0) {
       const node = await theirs.apply(change, world)
       if (node !== undefined) {
         ours.seeNode(node)
@@ -147,20 +151,26 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
       }
     }
     ours.seePods(theirs.takeNews())
-    let created: PodObject
+    let decided: Decided
     try {
-      created = await theirs.create(pod)
+      decided = await theirs.decide(pod)
     } catch (error) {
       if (!(error instanceof RefusedByApi)) throw error
       refusedByApi.set(error.message, (refusedByApi.get(error.message) ?? 0) + 1)
       continue
     }
     const scene = { world, number, nodes, ours }
-    const { verdict, pod: seen } = await theirs.decide(created)
+    const { created, verdict, seen } = decided
     if (ours.unsupported(created).length > 0) unsupported++
     else compare(scene, created, verdict)
     let bound = verdict.outcome === 'bound' ? seen : undefined
-    if (verdict.victims.size > 0 && stays) {
+    const makesRoom = verdict.victims.size > 0 && stays
+    if (makesRoom && world.graceful) {
+      held.push(seen)
+      await theirs.settle()
+      continue
+    }
+    if (makesRoom) {
       // Its victims go, and it is tried once more.
       bound = await theirs.boundLater(seen)
       const news = theirs.takeNews()

@@ -53,6 +53,8 @@ export interface World {
   /** bound from the beginning */
   readonly placed: readonly PodObject[]
   readonly cases: readonly Case[]
+  /** Evicted pods take their time: room that is made stays taken for a while. */
+  readonly graceful: boolean
 }
 
 export const CASES_PER_WORLD = 20
@@ -406,7 +408,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
       ),
     ),
     // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
-    priorityClassName: known.preemption ? sometimes(60, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
+    priorityClassName: known.preemption ? sometimes(70, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
     volumes: ifKnown('VolumeBinding', 15, podVolumes),
     spread: ifKnown('PodTopologySpread', 25, spreading),
     podAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
@@ -473,9 +475,18 @@ const podOf = (world: number, name: string, parts: PodParts): PodObject => {
 }
 
 /** Bound from the beginning: whatever they ask for, nobody checks it. */
-const placedOf = (world: number, name: string, node: string, parts: PodParts): PodObject => {
-  const { spec = {}, ...pod } = podOf(world, name, { ...parts, gates: undefined })
-  return { ...pod, spec: { ...spec, nodeName: node } }
+const placedOf = (
+  world: number,
+  name: string,
+  node: string,
+  parts: PodParts,
+  modest: boolean,
+  graceful: boolean,
+): PodObject => {
+  const large = modest ? { init: undefined, sidecar: undefined, special: undefined, podLevel: undefined } : {}
+  const requests: Quantities = modest && 'cpu' in parts.requests ? { cpu: '300m', memory: '300Mi' } : parts.requests
+  const { spec = {}, ...pod } = podOf(world, name, { ...parts, ...large, requests, gates: undefined })
+  return { ...pod, spec: { ...spec, nodeName: node, terminationGracePeriodSeconds: graceful ? 30 : 0 } }
 }
 
 const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
@@ -536,6 +547,8 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
     integer({ min: 0, max: 45 }),
   ).chain(([nodes, placed]) =>
     record({
+      modest: weighted([1, false], [2, true]),
+      graceful: weighted([3, false], [1, true]),
       shapes: array(nodeShape, { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
         minLength: placed,
@@ -550,6 +563,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       }),
     }).map((drawn) => ({
       number,
+      graceful: drawn.graceful,
       others: [
         ...drawn.budgets.map((budget, at) => budgetOf(`w${number}-b${at}`, budget)),
         ...(drawn.storage === undefined ? [] : storageObjects(number, nodes, drawn.storage)),
@@ -557,7 +571,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
       placed: drawn.placed.map(([node, parts], at) =>
-        placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts),
+        placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts, drawn.modest, drawn.graceful),
       ),
       cases: drawn.cases.map(([change, parts, stays], at) => ({
         change,
