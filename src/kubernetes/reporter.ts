@@ -3,7 +3,7 @@ import type { Random } from '../clock/random.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { type Pod, podKey } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
-import type { Reporter } from '../scheduling/ports.ts'
+import type { FailureReason, Reporter } from '../scheduling/ports.ts'
 import { backoffMs } from './backoff.ts'
 import { type ApiAnswer, type Connection } from './connection.ts'
 import { collectionPath, EVENTS, getObject, objectPath, PODS, STRATEGIC_MERGE_PATCH } from './objects.ts'
@@ -130,7 +130,7 @@ export class ApiReporter implements Reporter {
     this.#enqueue({ kind: 'scheduled', pod, nodeName, atMs: this.#options.clock.nowMs() })
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void {
     const atMs = this.#options.clock.nowMs()
     this.#warn(pod, message, atMs)
     const had = pod.scheduledCondition

@@ -37,6 +37,9 @@ export interface Evictor {
   evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean>
 }
 
+/** Of the condition PodScheduled=False. */
+export type FailureReason = 'Unschedulable' | 'SchedulerError' | 'SchedulingGated'
+
 /**
  * Tells people: events and conditions, in kube-scheduler's words. Calls return at once; the work is queued behind binds,
  * folded where kube-scheduler folds it, and `drain` sends what is left. Never throws.
@@ -45,10 +48,10 @@ export interface Reporter {
   /** Normal Scheduled: `Successfully assigned ns/name to node` */
   scheduled(pod: Pod, nodeName: string): void
   /**
-   * Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed.
+   * Warning FailedScheduling with `message` (`SchedulingGated`: others of its gang are missing, which is no lack of room), and the condition PodScheduled=False with `reason` and `message` if it changed.
    * @param nominatedNodeName written along with the condition; '' clears it; undefined leaves it alone
    */
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void
   /** The pod has lost its nomination to one that matters more. */
   denominated(pod: Pod): void
   /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */

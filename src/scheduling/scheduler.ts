@@ -3,6 +3,7 @@ import type { Random } from '../clock/random.ts'
 import { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { ClusterEvent } from '../cluster/events.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
+import type { GangSource, PodGroupObject } from '../cluster/gangs.ts'
 import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
@@ -14,6 +15,8 @@ import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
+import { type GangCandidate, type GangStep, placeGang } from './gang-step.ts'
+import { type Gang, Gangs } from './gangs.ts'
 import {
   type AttemptResult,
   type Binder,
@@ -125,6 +128,10 @@ interface ActiveProfile {
   rankings: number
 }
 
+interface GangMember extends GangCandidate {
+  readonly tracked: Tracked
+}
+
 /** Stands for the shape of a pod that could not be read. Such a pod is never tried. */
 const unreadableShape: PodShape = {
   id: -1,
@@ -159,11 +166,14 @@ export class Scheduler {
   readonly storage: StorageFeeds
   /** what preemption must know before anything is decided */
   readonly disruptionBudgets: ObjectFeed<PodDisruptionBudgetObject>
+  /** objects that say how many pods are placed together; where there are none of an API, pods that ask for them wait */
+  readonly podGroups: Readonly<Record<Exclude<GangSource, 'stowage.dev'>, ObjectFeed<PodGroupObject>>>
 
   readonly #options: SchedulerOptions
   readonly #cluster: ClusterState
   readonly #queue: PodQueue
   readonly #cycle: Cycle
+  readonly #gangs: Gangs
   readonly #budgets = new DisruptionBudgets()
   /** by a victim's uid, who waits for it to begin to leave */
   readonly #awaited = new Map<string, Set<QueuedPod>>()
@@ -202,10 +212,24 @@ export class Scheduler {
     this.#nextDecisionId = options.firstDecisionId ?? 1
     this.#yieldToEvents = options.yieldToEvents ?? setImmediate
     for (const profile of options.profiles) this.#profiles.set(profile.schedulerName, { profile, rankings: 0 })
+    this.#gangs = new Gangs({
+      clock,
+      isOurs: (schedulerName) => this.#profiles.has(schedulerName),
+      isPlaced: (uid) => cluster.placeOf(uid) !== '',
+      onFreed: (gang) => this.#freeGang(gang),
+      onHeld: (gang) => this.#tellGang(gang),
+      unreadable: (object, thrown) => this.#cannotRead('PodGroup', nameOf(object), thrown),
+    })
+    this.podGroups = {
+      'scheduling.k8s.io': this.#gangs.feed('scheduling.k8s.io'),
+      'scheduling.x-k8s.io': this.#gangs.feed('scheduling.x-k8s.io'),
+      'scheduling.volcano.sh': this.#gangs.feed('scheduling.volcano.sh'),
+    }
     this.#queue = new PodQueue({
       clock,
       cluster,
       constraints,
+      holdsBack: (pod) => this.#gangs.holdsBack(pod),
       onReady: () => this.#wake(),
       onQueued: (queue, event) => observer.queued(queue, event),
     })
@@ -223,6 +247,7 @@ export class Scheduler {
       gone: (_namespace, _name, uid) => this.#podGone(uid),
       synced: () => {
         this.#podsSynced = true
+        for (const gang of this.#gangs.begun()) this.#completeFirst(gang)
         this.#wake()
       },
     }
@@ -276,6 +301,7 @@ export class Scheduler {
     this.#running = true
     for (const { fault, pod } of this.#queue.waiting())
       if (fault !== '') this.#options.reporter.failed(pod, 'SchedulerError', fault)
+    this.#gangs.tellAgain()
     this.#wake()
   }
 
@@ -323,12 +349,12 @@ export class Scheduler {
     this.#running = false
     this.#drained = true
     this.#queue.stop()
+    this.#gangs.stop()
     this.#stopPreparing()
     for (const tracked of this.#tracked.values()) {
       if (tracked.callOff === undefined) continue
       this.#endRanking(tracked)
-      this.#queue.giveBack(tracked.entry)
-      this.#move(tracked, 'waiting')
+      this.#giveBack(tracked)
     }
     if (this.#requestsInFlight > 0) {
       const abort = (): void => this.#stopBinds.abort(signal.reason)
@@ -369,7 +395,8 @@ export class Scheduler {
         sinceMs: entry.seenAtMs,
         reason: entry.reason,
         rejectedBy: [...new Set(rejecting.map(({ name }) => name))],
-        wakesOn: entry.place === 'gated' ? ['SelfGates'] : [...new Set(rejecting.flatMap(({ wakesOn }) => wakesOn))],
+        wakesOn:
+          entry.place === 'gated' ? [ungatedBy(entry.pod)] : [...new Set(rejecting.flatMap(({ wakesOn }) => wakesOn))],
       }
     }
   }
@@ -419,6 +446,7 @@ export class Scheduler {
       this.#podUnreadable(object, thrown)
       return
     }
+    this.#gangs.seen(pod)
     if (pod.nodeName !== '') this.#podSeenOnNode(pod)
     else if (isFinished(pod.phase)) this.#podGone(pod.uid)
     else {
@@ -466,7 +494,7 @@ export class Scheduler {
     const entry = this.#queue.add(pod)
     const gated = entry.place === 'gated'
     const tracked = this.#track(entry, gated ? 'gated' : 'waiting')
-    if (gated) this.#keep(tracked, pod, 'gated', factsOf(entry.reason, ['SelfGates']), -1, 0)
+    if (gated) this.#keep(tracked, pod, 'gated', factsOf(entry.reason, [ungatedBy(pod)]), -1, 0)
     return tracked
   }
 
@@ -513,6 +541,7 @@ export class Scheduler {
 
   #podGone(uid: string): void {
     this.#departs(uid)
+    this.#gangs.gone(uid)
     this.#changed(this.#cluster.removePod(uid))
     const tracked = this.#tracked.get(uid)
     if (tracked === undefined) return
@@ -591,6 +620,11 @@ export class Scheduler {
       this.#skip(tracked)
       return
     }
+    const gang = this.#gangs.of(pod.uid)
+    if (gang !== undefined && this.#gangs.isShort(gang)) {
+      this.#attemptGang(gang, tracked)
+      return
+    }
     this.#move(tracked, 'inFlight')
     const startMs = clock.monotonicMs()
     const broken = (thrown: unknown): void => {
@@ -627,16 +661,14 @@ export class Scheduler {
     const { clock, observer, reporter } = this.#options
     const { entry } = tracked
     const changed = entry.pod.deleting || entry.pod.shape !== pod.shape || entry.pod.labels !== pod.labels
-    if (changed || !this.#running) {
-      // While the policy thought, it has become another pod than the one ranked, or we may decide no longer.
-      this.#queue.giveBack(entry)
-      this.#move(tracked, 'waiting')
+    const gang = this.#gangs.of(pod.uid)
+    if (changed || !this.#running || (gang !== undefined && this.#gangs.isShort(gang))) {
+      // While the policy thought, it has become another pod than the one ranked, others of its gang have gone, or we may
+      // decide no longer.
+      this.#giveBack(tracked)
       return
     }
-    if (decision.fellBack !== undefined) {
-      this.#fallbacks++
-      observer.fellBack(profile.schedulerName, profile.policy.name, decision.fellBack)
-    }
+    this.#noteFallback(profile, decision)
     const cycleMs = clock.monotonicMs() - startMs
     const { facts, nodeName } = decision
     if (decision.node >= 0) {
@@ -649,8 +681,7 @@ export class Scheduler {
       }
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
       if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
-      this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
-      this.#queue.done(entry)
+      this.#reserved(tracked, pod, decision, cycleMs)
       this.#changed(events)
       this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
       return
@@ -669,6 +700,168 @@ export class Scheduler {
     reporter.failed(entry.pod, 'Unschedulable', facts.message, nomination)
     if (nomination !== undefined) this.#nominate(entry.pod, nomination)
     if (preemption !== undefined) this.#evict(entry, preemption)
+  }
+
+  #noteFallback({ policy, schedulerName }: Profile, { fellBack }: Decision): void {
+    if (fellBack === undefined) return
+    this.#fallbacks++
+    this.#options.observer.fellBack(schedulerName, policy.name, fellBack)
+  }
+
+  /** The pod counts on its node, and is the queue's no more. */
+  #reserved(tracked: Tracked, pod: Pod, { facts, nodeName }: Decision, cycleMs: number): void {
+    const { entry } = tracked
+    this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
+    this.#queue.done(entry)
+    this.#gangs.releaseRoom(pod.uid)
+  }
+
+  /** The attempt came to nothing that anybody should be told of. */
+  #giveBack(tracked: Tracked): void {
+    this.#queue.giveBack(tracked.entry)
+    this.#inQueue(tracked)
+  }
+
+  #inQueue(tracked: Tracked): void {
+    this.#move(tracked, tracked.entry.place === 'gated' ? 'gated' : 'waiting')
+  }
+
+  // Gangs
+
+  /** Places all of a gang that wait, or as many as there is room for, if enough of them are placed then; else none. */
+  #attemptGang(gang: Gang, first: Tracked): void {
+    const { clock } = this.#options
+    if (this.#gangs.holdsBack(first.entry.pod) !== undefined) {
+      this.#giveBack(first)
+      return
+    }
+    const members = this.#gather(gang, first)
+    const startMs = clock.monotonicMs()
+    let step: GangStep<GangMember>
+    try {
+      step = placeGang(members, {
+        cluster: this.#cluster,
+        minCount: gang.minCount ?? 0,
+        placed: this.#gangs.placed(gang),
+        decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile),
+        plan: (pod, node) => this.#planVolumes(pod, node),
+        changed: () => {
+          this.#stateVersion++
+        },
+      })
+    } catch (thrown) {
+      for (const { tracked } of members) this.#broke(tracked, thrown, clock.monotonicMs() - startMs)
+      return
+    }
+    const cycleMs = clock.monotonicMs() - startMs
+    if (!step.whole) {
+      this.#refusedTogether(gang, members, step, cycleMs)
+      return
+    }
+    for (const { candidate, decision } of step.placed) {
+      this.#noteFallback(candidate.profile, decision)
+      this.#reserved(candidate.tracked, candidate.pod, decision, cycleMs)
+    }
+    const placed = new Set(step.placed.map(({ candidate }) => candidate))
+    for (const member of members) {
+      const decision = step.refused.get(member)
+      if (placed.has(member) || decision === undefined) continue
+      const { tracked, pod } = member
+      const { facts, rejectedBy } = decision
+      this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(tracked.entry))
+      if (rejectedBy === 0) this.#queue.failed(tracked.entry, facts.message)
+      else this.#queue.refused(tracked.entry, rejectedBy, facts.message)
+      this.#toldUnschedulable(tracked, facts.message, cycleMs)
+    }
+    this.#changed(step.events)
+    for (const { candidate, decision, plan } of step.placed)
+      this.#bind(candidate.tracked, candidate.pod, decision.nodeName, cycleMs, plan)
+  }
+
+  /** The popped pod and the others of its gang that wait, out of the queue, in the order of their turns. */
+  #gather(gang: Gang, first: Tracked): GangMember[] {
+    const members: GangMember[] = []
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked === undefined || (tracked !== first && !this.#queue.take(tracked.entry))) continue
+      const { pod } = tracked.entry
+      const active = this.#profiles.get(pod.schedulerName)
+      if (active === undefined) continue
+      this.#move(tracked, 'inFlight')
+      members.push({ tracked, pod, profile: active.profile })
+    }
+    return members.sort((a, b) => b.pod.priority - a.pod.priority || a.tracked.entry.turn - b.tracked.entry.turn)
+  }
+
+  #refusedTogether(
+    gang: Gang,
+    members: readonly GangMember[],
+    step: GangStep<GangMember> & { readonly whole: false },
+    cycleMs: number,
+  ): void {
+    const { message, refused, rejectedBy, wakesOn } = step
+    for (const member of members) {
+      const { pod, tracked } = member
+      const decision = refused.get(member)
+      const facts = decision === undefined ? factsOf(message, wakesOn) : { ...decision.facts, message }
+      this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(tracked.entry))
+    }
+    const entries = members.map(({ tracked }) => tracked.entry)
+    if (rejectedBy === 0) for (const entry of entries) this.#queue.failed(entry, message)
+    else this.#queue.refusedTogether(entries, rejectedBy, message)
+    for (const { tracked } of members) this.#toldUnschedulable(tracked, message, cycleMs)
+    if (this.#gangs.placed(gang) > 0) this.#completeFirst(gang)
+  }
+
+  #toldUnschedulable(tracked: Tracked, message: string, cycleMs: number): void {
+    const { pod } = tracked.entry
+    this.#move(tracked, 'waiting')
+    this.#attempted(pod.schedulerName, 'unschedulable', cycleMs)
+    this.#options.reporter.failed(pod, 'Unschedulable', message)
+  }
+
+  /** Some of its members have a node already: the others go before all that matter no more than they. */
+  #completeFirst(gang: Gang): void {
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place === 'waiting') this.#queue.advance(tracked.entry)
+    }
+  }
+
+  #freeGang(gang: Gang): void {
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place !== 'gated' && tracked?.place !== 'waiting') continue
+      this.#queue.review(tracked.entry)
+      this.#inQueue(tracked)
+    }
+  }
+
+  /** Members know how many of them are there. */
+  #tellGang(gang: Gang): void {
+    if (!this.#running) return
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place !== 'gated') continue
+      const { entry } = tracked
+      this.#queue.review(entry)
+      this.#inQueue(tracked)
+      const { pod, reason } = entry
+      if (entry.place !== 'gated' || ungatedBy(pod) !== GANG_COMPLETE) continue
+      this.#keep(tracked, pod, 'gated', factsOf(reason, [GANG_COMPLETE]), -1, 0)
+      this.#options.reporter.failed(pod, 'SchedulingGated', reason)
+    }
+  }
+
+  /** A member that could not be bound gets its place back, unless that takes too long: the others have theirs for good. */
+  #keepRoom(entry: QueuedPod, nodeName: string): void {
+    const { pod } = entry
+    if (this.#gangs.of(pod.uid) === undefined) return
+    this.#queue.advance(entry)
+    this.#changed(this.#cluster.nominate(pod, nodeName))
+    this.#gangs.keepRoom(pod.uid, () => {
+      if (this.#cluster.nominationOf(pod.uid) === nodeName) this.#changed(this.#cluster.nominate(pod, ''))
+    })
   }
 
   // Preemption
@@ -849,6 +1042,7 @@ export class Scheduler {
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
     if (gone || calledOff) return
+    this.#keepRoom(entry, bind.nodeName)
     // The autoscalers were told where it would go.
     if (bind.preparing === undefined) reporter.failed(pod, 'SchedulerError', message)
     else reporter.failed(pod, 'SchedulerError', message, '')
@@ -961,9 +1155,15 @@ const factsOf = (message: string, wakesOn: readonly string[]): DecisionFacts => 
   message,
 })
 
+/** What lets members of a gang in that is short of them. */
+const GANG_COMPLETE = 'GangComplete'
+
+/** What ends that a pod is held back. */
+const ungatedBy = ({ shape }: Pod): string => (shape.schedulingGates.length > 0 ? 'SelfGates' : GANG_COMPLETE)
+
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-const nameOf = (object: PodObject | NodeObject | PodDisruptionBudgetObject): string => {
+const nameOf = (object: KubeObject): string => {
   const { namespace, name } = object.metadata ?? {}
   return [namespace, name].filter((part) => typeof part === 'string').join('/')
 }

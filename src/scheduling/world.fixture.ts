@@ -23,6 +23,7 @@ import {
   BindFailure,
   type ClaimBinder,
   type Evictor,
+  type FailureReason,
   type Reporter,
   type SchedulingObserver,
 } from './ports.ts'
@@ -180,7 +181,7 @@ export class MemoryReporter implements Reporter {
     this.lines.push(`${pod.name} -> ${nodeName}`)
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void {
     this.lines.push(`${pod.name} ${reason}: ${message}`)
     if (nominatedNodeName !== undefined) this.nominations.set(pod.name, nominatedNodeName)
   }
