@@ -975,6 +975,9 @@ export class Scheduler {
         const signal = AbortSignal.any([this.#stopBinds.signal, bind.preparing.signal])
         await claimBinder.bindClaims(pod, bind.nodeName, plan, signal)
         bind.preparing = undefined
+        // That may have taken minutes, and who else has come to the node meanwhile is known.
+        if (isOvercommitted(this.#cluster, bind.nodeName, pod))
+          throw new BindFailure('conflict', `others have taken the room on node ${bind.nodeName} meanwhile`)
       } finally {
         this.#preparing--
         const startMs = clock.monotonicMs()
@@ -1135,6 +1138,17 @@ const requestOf = ({ request }: PodShape, names: ResourceNames): Readonly<Record
   const named = Object.create(null) as Record<string, number>
   for (const [at, resource] of request.indexes.entries()) named[names.name(resource)] = request.amounts[at] ?? 0
   return named
+}
+
+/** Whether a node holds more than it has of anything that the pod, which counts there already, asks for. */
+const isOvercommitted = (cluster: ClusterState, nodeName: string, { shape }: Pod): boolean => {
+  const node = cluster.indexOf(nodeName)
+  if (node < 0) return false
+  const { podCount, maxPods, requested, allocatable } = cluster
+  if ((podCount[node] ?? 0) > (maxPods[node] ?? 0)) return true
+  return shape.request.indexes.some(
+    (resource) => (requested[resource]?.[node] ?? 0) > (allocatable[resource]?.[node] ?? 0),
+  )
 }
 
 /** Those of the victims that have not begun to leave. */
