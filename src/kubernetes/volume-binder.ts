@@ -164,7 +164,7 @@ export class ApiClaimBinder implements ClaimBinder {
           resolve()
         } catch (error) {
           end()
-          reject(error as Error)
+          reject(error)
         }
       }
       const lookAgain = (): void => {
