@@ -134,6 +134,25 @@ describe('explanation in sentences', () => {
     assert.doesNotMatch(text, /decided in|Attempt/)
   })
 
+  test('a pod whose gang is not there yet: how many are missing; one whose gang has no room: what the gang lacks', () => {
+    const words = 'waiting for minCount pods from a gang to appear in scheduling queue: 2 of 3 are there'
+    const held = {
+      outcome: 'gated',
+      message: words,
+      wakesOn: ['GangComplete'],
+      cycleMs: -1,
+      nodes: 0,
+      refused: [],
+    } as const
+    assert.match(told(waiting(held)), /others of its gang are missing \(.*: 2 of 3 are there\)\. It is considered once/)
+    const message =
+      'minCount (3) cannot be satisfied: 1 scheduled, 1 remaining. a/b: 0/1 nodes are available: 1 Insufficient cpu.'
+    assert.match(
+      told(waiting({ message })),
+      /Its gang is placed together or not at all: minCount \(3\) cannot be satisfied/,
+    )
+  })
+
   test('a pod that the scheduler could not even read: its own words, and no talk of nodes', () => {
     const { nearestMiss: _, ...record } = waiting({
       nodes: 0,

@@ -186,6 +186,7 @@ const EVENTS: ReadonlyMap<string, string> = new Map([
   ['PodLabel', 'the labels of a placed pod change'],
   ['PodScaleDown', 'a placed pod asks for less'],
   ['SelfGates', 'its scheduling gates are removed'],
+  ['GangComplete', 'enough members of its gang are there'],
   ['SelfLabel', 'its own labels change'],
   ['SelfToleration', 'it is given a toleration'],
   ['SelfScaleDown', 'it asks for less itself'],
@@ -301,6 +302,8 @@ const waits = (explanation: Explanation): string[] => {
     lines.push(
       `${feasible === 0 ? 'None' : numberText(feasible)} of ${nodesText(nodes)} can take it. ${refusedText(explanation)}.`,
     )
+    // Its gang waits with it: what that lacks is no matter of this pod's nodes.
+    if (message.startsWith('minCount ')) lines.push(`Its gang is placed together or not at all: ${message}`)
   } else if (message !== '') lines.push(`The scheduler says: ${message}`)
   const lacks = Object.entries(nearestMiss?.lacks ?? {}).filter(([, amount]) => amount > 0)
   if (nearestMiss !== null && lacks.length > 0) {
@@ -328,13 +331,19 @@ const timing = ({ attempt, decidedAt, latencies }: Explanation): string => {
 const also = (message: string, [before, after]: readonly [string, string]): string =>
   message === '' ? '' : `${before}${message}${after}`
 
-const opening = ({ pod, stage, node, message }: Explanation): string => {
+const held = ({ pod, message, wakesOn }: Explanation): string =>
+  wakesOn.includes('GangComplete')
+    ? `${pod} is held back because others of its gang are missing${also(message, [' (', ')'])}. It is considered once enough are there.`
+    : `${pod} is held back by its scheduling gates${also(message, [' (', ')'])}. It is considered once all are removed.`
+
+const opening = (explanation: Explanation): string => {
+  const { pod, stage, node, message } = explanation
   const openings = {
     bound: node === null ? `${pod} is bound${also(message, [': ', ''])}.` : `${pod} was placed on ${node}.`,
     reserved: `${pod} is on its way to ${node}: the API server has not confirmed it yet.`,
     failed: `${pod} was meant for ${node}, but could not be bound${also(message, [': ', ''])}.`,
     waiting: `${pod} waits.`,
-    gated: `${pod} is held back by its scheduling gates${also(message, [' (', ')'])}. It is considered once all are removed.`,
+    gated: held(explanation),
     deleted: `${pod} was deleted ${node === null ? 'before it was placed' : `after ${node} had been chosen for it`}.`,
   } as const satisfies Record<Outcome, string>
   return openings[stage]

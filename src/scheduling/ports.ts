@@ -48,7 +48,8 @@ export interface Reporter {
   /** Normal Scheduled: `Successfully assigned ns/name to node` */
   scheduled(pod: Pod, nodeName: string): void
   /**
-   * Warning FailedScheduling with `message` (`SchedulingGated`: others of its gang are missing, which is no lack of room), and the condition PodScheduled=False with `reason` and `message` if it changed.
+   * Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed.
+   * @param reason `SchedulingGated`: others of its gang are missing, which no room would help
    * @param nominatedNodeName written along with the condition; '' clears it; undefined leaves it alone
    */
   failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void

@@ -46,6 +46,7 @@ import {
   STORAGE_CLASSES,
   VOLUME_ATTACHMENTS,
 } from '../kubernetes/objects.ts'
+import { findPodGroups } from '../kubernetes/pod-groups.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
 import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
@@ -221,7 +222,7 @@ export class SchedulingSystem {
     this.#readStorage(this.scheduler.storage)
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
     this.#read<PodDisruptionBudgetObject>(DISRUPTION_BUDGETS, this.scheduler.disruptionBudgets)
-    this.#running.push(this.#readUsage())
+    this.#running.push(this.#readUsage(), this.#readPodGroups())
     if (this.#configuration.leaderElection.enabled) {
       this.#running.push(this.#stand())
     } else this.#lead()
@@ -487,6 +488,18 @@ export class SchedulingSystem {
     this.#read(REPLICA_SETS, selectors.replicaSets)
     this.#read(STATEFUL_SETS, selectors.statefulSets)
     this.#read(REPLICATION_CONTROLLERS, selectors.replicationControllers)
+  }
+
+  #readPodGroups(): Promise<void> {
+    const { clock, log } = this.#options
+    return findPodGroups({
+      connection: this.connection,
+      clock,
+      random: seededRandom(this.#configuration.scheduling.seed),
+      signal: this.#reading.signal,
+      onServed: (source, kind) => this.#read(kind, this.scheduler.podGroups[source]),
+      onTrouble: (why) => log.warn('cannot find out which PodGroups are served', { why }),
+    })
   }
 
   #readUsage(): Promise<void> {
