@@ -470,12 +470,20 @@ describe('a preemption', () => {
     assert.deepEqual(world.evictor.evicted, ['lower'])
   })
 
-  it('takes the nomination of those that matter less, and nothing else is nominated for long', async () => {
+  it('takes the nomination of those that matter less, which look for other room at once', async () => {
     const world = await evicting('1')
     await world.see(pod('more').cpu('1').priority(200).object())
     assert.ok(world.reporter.lines.includes('urgent is nominated no more'))
     assert.equal(world.cluster.nominationOf('uid-urgent'), '')
     assert.equal(world.cluster.nominationOf('uid-more'), 'n')
+    const leaving = started(pod('lower').cpu('1').priority(-1).on('n').deleting().resourceVersion('2'), 0)
+    await world.see(leaving)
+    await world.passes(2_000)
+    assert.deepEqual(
+      world.evictor.waiting.map(({ victim }) => victim.name),
+      ['lower', 'lower', 'low'],
+    )
+    assert.equal(world.cluster.nominationOf('uid-urgent'), 'n')
   })
 
   it('ends a nomination that helps no more', async () => {

@@ -356,6 +356,12 @@ export class PodQueue {
     if (entry.awaits?.delete(uid) === true && entry.awaits.size === 0) this.#release(entry)
   }
 
+  /** The room that was being made for the pod is now for one that matters more: it must look for another. */
+  lostNomination(entry: QueuedPod): void {
+    if (entry.awaits !== undefined) entry.missed ??= 'PodDelete'
+    else if (entry.place === 'unschedulable') this.#wakeUp(entry, 'NominationLost')
+  }
+
   /** Some of the pods that were to make room for this one will not leave: it is tried again after its back-off. */
   evictionFailed(entry: QueuedPod): void {
     if (entry.awaits === undefined) return

@@ -875,6 +875,8 @@ export class Scheduler {
       if (other.priority >= pod.priority || !this.#profiles.has(other.schedulerName)) continue
       events.push(...this.#cluster.nominate(other, ''))
       this.#options.reporter.denominated(other)
+      const tracked = this.#tracked.get(other.uid)
+      if (tracked !== undefined) this.#queue.lostNomination(tracked.entry)
     }
     if (changes || events.length > 0) this.#changed(events)
   }
