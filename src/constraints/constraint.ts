@@ -54,7 +54,7 @@ export interface Constraint {
   /** Which kinds of event could turn a refusal round. */
   readonly wakesOn: readonly ClusterEventKind[]
   /**
-   * Whether `couldHelp` looks at more of the pod than its shape (labels, namespace, priority): then each waiting pod is asked
+   * Whether `couldHelp` looks at more of the pod than its shape (labels, namespace, priority, volumes): then each waiting pod is asked
    * about, else one for all of a shape.
    * @default false
    */

@@ -84,6 +84,10 @@ const beforeInActive = (a: QueuedPod, b: QueuedPod): boolean =>
 const beforeInBackoff = (a: QueuedPod, b: QueuedPod): boolean =>
   a.readyAtMs === b.readyAtMs ? beforeInActive(a, b) : a.readyAtMs < b.readyAtMs
 
+/** Whether two pods of one shape are alike to every rule that is asked about events. */
+const lookAlike = (a: Pod, b: Pod): boolean =>
+  a.labels === b.labels && a.namespace === b.namespace && a.priority === b.priority && a.volumes === b.volumes
+
 export interface PodQueueOptions {
   readonly clock: Clock
   readonly cluster: ClusterView
@@ -555,7 +559,15 @@ export class PodQueue {
       }
     }
     if (apart === 0) return
-    for (const entry of group.pods) if (this.#anyHelps(apart, entry.pod, event)) this.#wakeUpBy(entry, event)
+    // Most are of one template, one after another: what helps one helps the next.
+    let before: Pod | undefined
+    let helps = false
+    for (const entry of group.pods) {
+      const { pod } = entry
+      if (before === undefined || !lookAlike(before, pod)) helps = this.#anyHelps(apart, pod, event)
+      before = pod
+      if (helps) this.#wakeUpBy(entry, event)
+    }
   }
 
   /** A pod for which others are being evicted is not tried before they leave; that one of them is gone is no news. */
