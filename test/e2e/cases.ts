@@ -3,6 +3,7 @@ import { rmSync, mkdtempSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { render } from '../../src/decisions/explanation.ts'
 import { createObject, deleteObject, DISRUPTION_BUDGETS } from '../../src/kubernetes/objects.ts'
 import { label, node, pod, term } from '../builders.ts'
 import { Cluster, type TestServer } from './cluster.ts'
@@ -231,6 +232,31 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
       assert.equal(await cluster.bound('urgent'), 'n2')
       assert.equal(cluster.pod('guarded')?.spec?.nodeName, 'n1')
       await deleteObject(cluster.connection, DISRUPTION_BUDGETS, 'default', 'guard')
+    })
+
+    test('a gang is placed together or not at all, and says what it waits for', async () => {
+      const member = (name: string) =>
+        ours(name).cpu('1').label('stowage.dev/gang', 'training').annotation('stowage.dev/gang-size', '3')
+      await cluster.create(node('n1').cpu('1'), node('n2').cpu('1'))
+      const { system } = await schedule()
+      await cluster.create(member('rank-0'), member('rank-1'))
+      const missing = await cluster.scheduledCondition('rank-1', ({ reason }) => reason === 'SchedulingGated')
+      const words = 'waiting for minCount pods from a gang to appear in scheduling queue: 2 of 3 are there'
+      assert.equal(missing.message, words)
+      assert.equal((await cluster.event('rank-0', 'FailedScheduling')).note, words)
+      await cluster.create(member('rank-2'))
+      const refused =
+        'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/rank-2: 0/2 nodes are available: 2 Insufficient cpu.'
+      for (const name of ['rank-0', 'rank-1', 'rank-2']) assert.equal(await cluster.refused(name), refused)
+      const told = system.decisions.explain('default', 'rank-0')
+      assert.ok(told)
+      assert.match(render(told).join(' '), /minCount \(3\) cannot be satisfied: 2 scheduled/)
+      await cluster.create(ours('other').cpu('1'))
+      assert.match(await cluster.bound('other'), /^n[12]$/)
+      await cluster.create(node('n3').cpu('1'), node('n4').cpu('1'))
+      const nodes = await Promise.all(['rank-0', 'rank-1', 'rank-2'].map((name) => cluster.bound(name)))
+      assert.equal(new Set(nodes).size, 3)
+      assert.deepEqual(system.cluster.discrepancies(), { miscounted: [], overcommitted: [] })
     })
 
     test('each profile places by its own policy, and pods of other schedulers are not touched', async () => {
