@@ -26,13 +26,13 @@ import {
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
 import {
-  findPreemption,
   foundRoom,
   NEVER_PREEMPTS,
   type Preemption,
   REASON_NO_VICTIMS,
   REASON_NOT_HELPFUL,
   VICTIMS_TERMINATING,
+  VictimSearch,
 } from './preemption.ts'
 import type { Profile } from './profile.ts'
 
@@ -153,6 +153,8 @@ interface Asked {
   refusedNodes: number
 }
 
+const NOBODY: readonly Pod[] = []
+
 const isPending = (answer: Ranking | Promise<Ranking>): answer is Promise<Ranking> =>
   typeof (answer as { then?: unknown } | undefined)?.then === 'function'
 
@@ -186,6 +188,9 @@ export class Cycle {
   /** The last refusal of each shape in the state of that version: an event often wakes thousands of pods of one template. */
   readonly #refused = new Map<PodShape, Refused>()
   #refusedVersion = -1
+  readonly #victims = new VictimSearch()
+  /** a bit for each constraint that looks at nothing but a pod's shape and one node with its pods */
+  readonly #localBits: number
   /** nodes that have no place for the pod because of pods nominated there */
   readonly #held = new Map<NodeIndex, FirstRefusal>()
   /** policies that were seen not to answer at once */
@@ -197,6 +202,7 @@ export class Cycle {
 
   constructor(options: CycleOptions) {
     this.#options = options
+    this.#localBits = options.constraints.reduce((bits, { isLocal }, at) => (isLocal ? bits | (1 << at) : bits), 0)
     this.#tallies = options.constraints.map(() => ({ counts: new Int32Array(16) }))
   }
 
@@ -687,13 +693,16 @@ export class Cycle {
     if (this.#waitsForVictims(pod)) return { text: VICTIMS_TERMINATING, found: 'ineligible' }
     const startMs = clock.monotonicMs()
     const helpful = this.#helpfulNodes(pod)
-    const { preemption, reasons } = findPreemption({
+    const local = this.#asked.every(({ bit }) => (this.#localBits & bit) !== 0)
+    const { preemption, reasons } = this.#victims.find({
       pod,
       cluster,
       budgets,
       random,
       nodes: helpful.nodes,
       refusal: (node, imagined) => this.#refusalWithNominated(pod, node, imagined)?.refusal.reasons,
+      keeping: (node) => this.#keepingOn(node, pod),
+      local,
     })
     onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
     if (preemption !== undefined)
@@ -745,11 +754,15 @@ export class Cycle {
     return undefined
   }
 
+  #keepingOn(node: NodeIndex, pod: Pod): readonly Pod[] {
+    const { cluster } = this.#options
+    const nominated = cluster.nominated.size === 0 ? undefined : cluster.nominated.get(cluster.node(node).name)
+    return nominated === undefined ? NOBODY : keepingRoom(nominated, pod)
+  }
+
   /** As `#firstRefusal`, with the pods there that keep room from this one, and if they do not mind, also without. */
   #refusalWithNominated(pod: Pod, node: NodeIndex, imagined: Imagined): FirstRefusal | undefined {
-    const { cluster } = this.#options
-    const nominated = cluster.nominated.get(cluster.node(node).name)
-    const keeping = nominated === undefined ? [] : keepingRoom(nominated, pod)
+    const keeping = this.#keepingOn(node, pod)
     if (keeping.length > 0) {
       for (const other of keeping) imagined.add(other)
       const refused = this.#firstRefusal(pod, node)

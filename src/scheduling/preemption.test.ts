@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { node, pod, type PodBuilder } from '../../test/builders.ts'
 import { systemClock } from '../clock/clock.ts'
-import { seededRandom } from '../clock/random.ts'
+import type { Random } from '../clock/random.ts'
 import { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { LabelSelector, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { podKey } from '../cluster/pod.ts'
@@ -52,17 +52,20 @@ const decide = (scene: Scene, preemptor: PodObject) => {
   for (const object of scene.pods) cluster.applyPod(cluster.readPod(object))
   for (const object of scene.budgets ?? []) budgets.seen(object)
   let version = 0
-  const cycle = new Cycle({
-    clock: systemClock,
-    random: seededRandom(scene.seed ?? 1),
-    cluster,
-    budgets,
-    constraints: createConstraints(),
-    stateVersion: () => version++,
-    onPhase: () => undefined,
-  })
+  const offset = scene.seed ?? 1
+  const random: Random = { next: () => 0, below: (bound) => offset % bound, fork: () => random }
+  const cycleOf = (): Cycle =>
+    new Cycle({
+      clock: systemClock,
+      random,
+      cluster,
+      budgets,
+      constraints: createConstraints(),
+      stateVersion: () => version++,
+      onPhase: () => undefined,
+    })
   const profile = { schedulerName: 'default-scheduler', policy: emptiest, fallback: undefined, deadlineMs: 1000 }
-  const ask = (object: PodObject): Decision => {
+  const askOf = (cycle: Cycle, object: PodObject): Decision => {
     let decision: Decision | undefined
     cycle.decide(
       cluster.readPod(object),
@@ -73,6 +76,12 @@ const decide = (scene: Scene, preemptor: PodObject) => {
       },
     )
     assert.ok(decision)
+    return decision
+  }
+  const used = cycleOf()
+  const ask = (object: PodObject): Decision => {
+    const decision = askOf(used, object)
+    assert.deepEqual(decision.preemption, askOf(cycleOf(), object).preemption, 'what it remembers changes nothing')
     return decision
   }
   const before = snapshot(cluster)
@@ -366,6 +375,7 @@ describe('whatever the cluster', () => {
           assert.ok(victim.priority < (object.spec?.priority ?? 0))
           assert.equal(victim.nodeName, nodeName)
         }
+        assert.deepEqual(ask(object).preemption?.found, preemption)
         const others = names.filter((name) => name !== nodeName)
         for (const name of others) cluster.removeNode(name)
         assert.equal(ask(object).node, -1, 'it does not fit while they are there')
