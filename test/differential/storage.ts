@@ -15,18 +15,22 @@ const NAMESPACE = 'default'
 const CLASSES = ['immediate', 'later', 'later-in-a', 'counted', 'static'] as const
 type ClassKind = (typeof CLASSES)[number]
 
-const claimState = constantFrom('bound', 'bound', 'bound', 'bound', 'unbound', 'unbound', 'lost')
-const claim = record({
-  state: claimState,
-  kind: constantFrom<ClassKind[]>(...CLASSES),
-  size: constantFrom('1Gi', '5Gi', '20Gi'),
-  accessMode: constantFrom('ReadWriteOnce', 'ReadWriteOnce', 'ReadWriteMany', 'ReadWriteOncePod'),
-  place: constantFrom('anywhere', 'zone', 'zone label', 'node'),
-  zone: constantFrom('a', 'b', 'c'),
-  node: integer({ min: 0, max: 15 }),
-  driver: constantFrom(...DRIVERS),
-})
-type Claim = typeof claim extends fc.Arbitrary<infer T> ? T : never
+type ClaimState = 'bound' | 'unbound' | 'lost'
+const claimWith = (states: readonly ClaimState[], kinds: readonly ClassKind[]) =>
+  record({
+    state: constantFrom(...states),
+    kind: constantFrom(...kinds),
+    size: constantFrom('1Gi', '5Gi', '20Gi'),
+    accessMode: constantFrom('ReadWriteOnce', 'ReadWriteMany', 'ReadWriteOncePod'),
+    place: constantFrom('anywhere', 'zone', 'zone label', 'zone label', 'node'),
+    zone: constantFrom('a', 'b', 'c'),
+    node: integer({ min: 0, max: 15 }),
+    driver: constantFrom(...DRIVERS),
+  })
+type Claim = ReturnType<typeof claimWith> extends fc.Arbitrary<infer T> ? T : never
+const claim = claimWith(['bound', 'bound', 'bound', 'bound', 'unbound', 'unbound', 'lost'], CLASSES)
+/** Of which nodes differ in how well they suit, not only in whether they do. */
+const scoredClaim = claimWith(['unbound'], ['counted', 'static'])
 
 const freeVolume = record({
   size: constantFrom('2Gi', '10Gi', '50Gi'),
@@ -36,20 +40,25 @@ const freeVolume = record({
   node: integer({ min: 0, max: 15 }),
 })
 
-/** What is drawn of a world's storage. */
-export const storage = record({
-  claims: array(claim, { minLength: 3, maxLength: 10 }),
-  freeVolumes: array(freeVolume, { maxLength: 4 }),
-  limits: array(constantFrom(undefined, 1, 1, 2, 5), { minLength: 16, maxLength: 16 }),
-  attachments: array(record({ node: integer({ min: 0, max: 15 }), claim: integer({ min: 0, max: 9 }) }), {
-    maxLength: 3,
-  }),
-  preventsIfMissing: boolean(),
-  capacities: array(record({ zone: constantFrom('a', 'b', 'c'), capacity: constantFrom('0', '4Gi', '30Gi') }), {
-    maxLength: 3,
-  }),
-})
-export type Storage = typeof storage extends fc.Arbitrary<infer T> ? T : never
+/** What is drawn of a world's storage; `scored`: mostly what the scores of nodes depend on. */
+export const storage = (scored: boolean) =>
+  record({
+    claims: array(scored ? scoredClaim : claim, { minLength: scored ? 10 : 3, maxLength: 11 }),
+    freeVolumes: array(freeVolume, { minLength: scored ? 5 : 0, maxLength: scored ? 8 : 4 }),
+    limits: array(constantFrom(undefined, 1, 1, 2, 5), { minLength: 16, maxLength: 16 }),
+    attachments: array(record({ node: integer({ min: 0, max: 15 }), claim: integer({ min: 0, max: 9 }) }), {
+      maxLength: 3,
+    }),
+    preventsIfMissing: boolean(),
+    capacities: array(
+      record({ zone: constantFrom('a', 'b', 'c'), capacity: constantFrom('0', '4Gi', '30Gi', '90Gi') }),
+      {
+        minLength: scored ? 3 : 0,
+        maxLength: 4,
+      },
+    ),
+  })
+export type Storage = ReturnType<typeof storage> extends fc.Arbitrary<infer T> ? T : never
 
 /** What one pod uses: numbers of claims, which may not exist, and other kinds of volume. */
 export const podVolumes = record({
@@ -69,6 +78,10 @@ export const podVolumes = record({
   number: constantFrom(1, 2),
 })
 export type PodVolumes = typeof podVolumes extends fc.Arbitrary<infer T> ? T : never
+
+/** Numbers of claims that one pod at a time may use. */
+export const exclusiveClaims = ({ claims }: Storage): ReadonlySet<number> =>
+  new Set(claims.keys().filter((number) => claims[number]?.accessMode === 'ReadWriteOncePod'))
 
 const className = (world: number, kind: ClassKind): string => `w${world}-${kind}`
 const claimName = (world: number, number: number): string => `w${world}-claim-${number}`

@@ -14,7 +14,7 @@ import type {
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
-import { podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
+import { exclusiveClaims, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
 export interface Known {
@@ -105,6 +105,14 @@ const definedIn = <T extends object>(object: { [K in keyof T]: T[K] | undefined 
 
 const nodeName = (world: number, node: number): string => `w${world}-n${node}`
 
+/**
+ * What a world has much of, and less of all the rest: what comes late among the rules is seen only where the others let pods
+ * pass. Worlds take turns.
+ */
+const FOCUSES = ['nothing', 'volumes', 'topology', 'volumes and scores', 'nodes'] as const
+type Focus = (typeof FOCUSES)[number]
+const focusOf = (world: number): Focus => FOCUSES[world % FOCUSES.length] ?? 'nothing'
+
 // Nodes
 
 const taint: fc.Arbitrary<Taint> = record({
@@ -133,20 +141,22 @@ const image = constantFrom<ContainerImage[]>(
   { names: ['model:7'], sizeBytes: 1_900 * MIB },
 )
 
-const nodeShape = record({
-  labels: nodeLabels,
-  taints: orEmpty(60, taints(2)),
-  unschedulable: sometimes(5, constant(true)),
-  cpu: constantFrom('2', '4', '7500m', '16', '64'),
-  memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
-  pods: weighted([1, '2'], [2, '6'], [8, '110']),
-  devices: sometimes(35, constantFrom('1', '4')),
-  storage: sometimes(80, constantFrom('20Gi', '100Gi')),
-  hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
-  images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
-})
+const nodeShape = (focus: Focus) =>
+  record({
+    labels: nodeLabels,
+    taints: orEmpty(focus.startsWith('volumes') ? 90 : 60, taints(2)),
+    unschedulable: sometimes(focus.startsWith('volumes') ? 1 : 5, constant(true)),
+    cpu: constantFrom('2', '4', '7500m', '16', '64'),
+    memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
+    pods: weighted([1, '2'], [2, '6'], [8, '110']),
+    devices: sometimes(35, constantFrom('1', '4')),
+    storage: sometimes(80, constantFrom('20Gi', '100Gi')),
+    hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
+    features: sometimes(60, constant<string[]>(['RestartAllContainersOnContainerExits'])),
+    images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
+  })
 
-type NodeShape = typeof nodeShape extends fc.Arbitrary<infer T> ? T : never
+type NodeShape = ReturnType<typeof nodeShape> extends fc.Arbitrary<infer T> ? T : never
 
 const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => {
   const allocatable: Quantities = defined({
@@ -170,6 +180,7 @@ const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => 
       allocatable,
       conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
       images: shape.images,
+      ...(shape.features === undefined ? {} : { declaredFeatures: shape.features }),
     },
   }
 }
@@ -314,6 +325,12 @@ const selectorOf: fc.Arbitrary<LabelSelector> = oneof(
   { weight: 1, arbitrary: constant({}) },
 )
 
+/** The API server refuses keys that the selector names already. */
+const without = (selector: LabelSelector, keys: string[] | undefined): string[] | undefined => {
+  const left = keys?.filter((key) => !selector.matchExpressions?.some((expression) => expression.key === key))
+  return left?.length === 0 ? undefined : left
+}
+
 const spreadConstraint = record({
   maxSkew: constantFrom(1, 1, 2, 3),
   topologyKey: constantFrom(ZONE, HOSTNAME, 'rack', REGION),
@@ -328,7 +345,7 @@ const spreadConstraint = record({
     ...rest,
     // what the API server would refuse
     minDomains: rest.whenUnsatisfiable === 'DoNotSchedule' ? minDomains : undefined,
-    matchLabelKeys: rest.labelSelector === undefined ? undefined : matchLabelKeys,
+    matchLabelKeys: rest.labelSelector === undefined ? undefined : without(rest.labelSelector, matchLabelKeys),
   }),
 )
 const spreading = fc.uniqueArray(spreadConstraint, {
@@ -356,9 +373,11 @@ const affinityTerm = record({
   defined({
     ...term,
     // what the API server would refuse
-    matchLabelKeys: term.labelSelector === undefined ? undefined : matchLabelKeys,
+    matchLabelKeys: term.labelSelector === undefined ? undefined : without(term.labelSelector, matchLabelKeys),
     mismatchLabelKeys:
-      term.labelSelector === undefined || matchLabelKeys?.includes('version') === true ? undefined : mismatchLabelKeys,
+      term.labelSelector === undefined || matchLabelKeys?.includes('version') === true
+        ? undefined
+        : without(term.labelSelector, mismatchLabelKeys),
   }),
 )
 const podAffinity = record({
@@ -369,32 +388,51 @@ const podAffinity = record({
   ),
 }).map(defined)
 
+/** What not every kubelet can do. */
+const restartingAll = {
+  restartPolicy: 'Never',
+  restartPolicyRules: [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }],
+}
+
 /** Everything a pod may say, each part in some of them. */
 const podParts = (known: Known, world: number, nodes: number) => {
-  const ifKnown = <T>(constraint: string, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-    known.constraints.has(constraint) ? sometimes(percent, part) : constant(undefined)
+  const focus = focusOf(world)
+  /** Of the kind that this world has much of, or of another. */
+  const share = (kind: Focus, percent: number): number =>
+    focus === 'nothing' ? percent : focus.startsWith(kind) ? Math.min(80, percent * 3) : Math.round(percent / 3)
+  const of = <T>(kind: Focus, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+    sometimes(share(kind, percent), part)
+  const ifKnown = <T>(
+    constraint: string,
+    kind: Focus,
+    percent: number,
+    part: fc.Arbitrary<T>,
+  ): fc.Arbitrary<T | undefined> =>
+    known.constraints.has(constraint) ? sometimes(share(kind, percent), part) : constant(undefined)
   return record({
     namespace,
     labels: podLabels,
     requests,
     image: images,
-    sidekick: sometimes(15, record({ image: images, requests })),
-    init: sometimes(12, record({ image: images, requests })),
-    sidecar: sometimes(12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
-    special: sometimes(12, specialResources),
-    podLevel: sometimes(8, podLevel),
+    sidekick: of('nodes', 15, record({ image: images, requests })),
+    init: of('nodes', 12, record({ image: images, requests })),
+    sidecar: of('nodes', 12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
+    special: of('nodes', 12, specialResources),
+    podLevel: of('nodes', 8, podLevel),
     runtimeClassName: sometimes(6, constantFrom(...Object.keys(RUNTIME_CLASSES))),
-    hostPort: sometimes(22, hostPort),
+    hostPort: of('nodes', 20, hostPort),
     tolerations: orEmpty(55, array(toleration, { minLength: 1, maxLength: 3 })),
-    nodeSelector: sometimes(
-      15,
+    nodeSelector: of(
+      'nodes',
+      12,
       constantFrom('disk', ZONE, 'rack').chain((key) =>
         constantFrom(...(labelValues[key] ?? [])).map((value) => ({ [key]: value })),
       ),
     ),
-    required: sometimes(18, array(selectorTerm(world, nodes), { minLength: 1, maxLength: 3 })),
-    preferred: sometimes(
-      35,
+    required: of('nodes', 15, array(selectorTerm(world, nodes), { minLength: 1, maxLength: 3 })),
+    preferred: of(
+      'nodes',
+      25,
       array(record({ weight: constantFrom(1, 30, 100), preference: selectorTerm(world, nodes) }), {
         minLength: 1,
         maxLength: 3,
@@ -409,10 +447,11 @@ const podParts = (known: Known, world: number, nodes: number) => {
     ),
     // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
     priorityClassName: known.preemption ? sometimes(70, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
-    volumes: ifKnown('VolumeBinding', 15, podVolumes),
-    spread: ifKnown('PodTopologySpread', 25, spreading),
-    podAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
-    podAntiAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
+    volumes: ifKnown('VolumeBinding', 'volumes', 25, podVolumes),
+    restartsAll: ifKnown('NodeDeclaredFeatures', 'nodes', 6, constant(true)),
+    spread: ifKnown('PodTopologySpread', 'topology', 25, spreading),
+    podAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
+    podAntiAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
   })
 }
 type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
@@ -423,6 +462,7 @@ const podOf = (world: number, name: string, parts: PodParts): PodObject => {
     image: parts.image,
     resources: { requests: parts.requests },
     ...(parts.hostPort === undefined ? {} : { ports: [parts.hostPort] }),
+    ...(parts.restartsAll === undefined ? {} : restartingAll),
   }
   const containers: Container[] = [main]
   if (parts.sidekick !== undefined)
@@ -472,6 +512,31 @@ const podOf = (world: number, name: string, parts: PodParts): PodObject => {
       topologySpreadConstraints: parts.spread,
     }),
   }
+}
+
+interface PlacedPod {
+  readonly node: number
+  readonly parts: PodParts
+}
+
+/**
+ * Without what two pods cannot have at once: host ports of one node, claims for one pod. kube-scheduler never lets such pods
+ * in, and loses count of them (README.md).
+ */
+const withoutClashes = (placed: readonly PlacedPod[], exclusive: ReadonlySet<number>): PlacedPod[] => {
+  const taken = new Set<string>()
+  return placed.map(({ node, parts }) => {
+    const { hostPort, sidecar, volumes } = parts
+    const ports = [hostPort, sidecar?.hostPort].flatMap((port) =>
+      port === undefined ? [] : [`${node} ${port.protocol} ${port.hostPort}`],
+    )
+    const claims = (volumes?.claims ?? []).flatMap((claim) => (exclusive.has(claim) ? [`claim ${claim}`] : []))
+    const wanted = [...ports, ...claims]
+    const clash = wanted.some((key, at) => taken.has(key) || wanted.indexOf(key) !== at)
+    if (clash) return { node, parts: { ...parts, hostPort: undefined, sidecar: undefined, volumes: undefined } }
+    for (const key of wanted) taken.add(key)
+    return { node, parts }
+  })
 }
 
 /** Bound from the beginning: whatever they ask for, nobody checks it. */
@@ -549,13 +614,15 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
     record({
       modest: weighted([1, false], [2, true]),
       graceful: weighted([3, false], [1, true]),
-      shapes: array(nodeShape, { minLength: nodes, maxLength: nodes }),
+      shapes: array(nodeShape(focusOf(number)), { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
         minLength: placed,
         maxLength: placed,
       }),
       budgets: known.preemption ? array(budget, { maxLength: 3 }) : constant<Budget[]>([]),
-      storage: known.constraints.has('VolumeBinding') ? sometimes(60, storage) : constant(undefined),
+      storage: known.constraints.has('VolumeBinding')
+        ? sometimes(focusOf(number).startsWith('volumes') ? 100 : 40, storage(focusOf(number) === 'volumes and scores'))
+        : constant(undefined),
       services: known.constraints.has('PodTopologySpread') ? array(service, { maxLength: 2 }) : constant<Service[]>([]),
       cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes), boolean()), {
         minLength: CASES_PER_WORLD,
@@ -570,7 +637,10 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         ...drawn.services.map((service, at) => serviceOf(`w${number}-s${at}`, service)),
       ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
-      placed: drawn.placed.map(([node, parts], at) =>
+      placed: withoutClashes(
+        drawn.placed.map(([node, parts]) => ({ node, parts })),
+        drawn.storage === undefined ? new Set() : exclusiveClaims(drawn.storage),
+      ).map(({ node, parts }, at) =>
         placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts, drawn.modest, drawn.graceful),
       ),
       cases: drawn.cases.map(([change, parts, stays], at) => ({
