@@ -15,6 +15,8 @@ import type {
  */
 export interface Situation {
   readonly namespaces?: readonly KubeObject[]
+  /** claims, volumes, and what attaches them */
+  readonly storage?: readonly KubeObject[]
   readonly nodes: readonly NodeObject[]
   /** pods with a node */
   readonly placed: readonly PodObject[]
