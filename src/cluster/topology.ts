@@ -12,10 +12,15 @@ import {
 } from './pod-rules.ts'
 import { podSelectorMatches } from './pod-selector.ts'
 import { allMatch, type PodSelection, type Selecting, Selections, selectionMatches } from './selections.ts'
-import type { ClusterView } from './view.ts'
 
 /** What the topology reads of the state: which nodes there are, and the pods on them. */
-export type PlacedPods = Pick<ClusterView, 'order' | 'nodeCount' | 'nodeCapacity' | 'node' | 'podsOn'>
+export interface PlacedPods {
+  readonly order: Int32Array
+  readonly nodeCount: number
+  readonly nodeCapacity: number
+  node(index: NodeIndex): Node
+  podsOn(index: NodeIndex): Iterable<Pod>
+}
 
 /** Memory for counts of pods, together: those that were asked for longest ago go first ... */
 const COUNTS_BYTES_AT_MOST = 64 * 1024 * 1024

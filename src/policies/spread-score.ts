@@ -1,7 +1,6 @@
 import { HOSTNAME_LABEL } from '../cluster/node.ts'
 import { BY_NODE, defaultSpreadOf, type SoftSpread } from '../cluster/pod-rules.ts'
-import type { Labels, Pod, PodShape } from '../cluster/pod.ts'
-import type { PodSelector } from '../cluster/pod-selector.ts'
+import type { Labels, Pod, PodSelector, PodShape } from '../cluster/pod.ts'
 import type { ClusterView } from '../cluster/view.ts'
 import { MAX_NODE_SCORE } from './kube-scores.ts'
 
