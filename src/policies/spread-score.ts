@@ -39,18 +39,19 @@ export class SpreadScore {
     const spread = this.#spreadOf(pod, cluster)
     if (spread === undefined) return false
     const preferences = this.#prepare(spread, nodes, count, cluster, values)
+    // A loop for each constraint: with a loop over constraints within, it would be half as fast.
+    for (const { base, counts, domainOf, valueOf, weight } of preferences)
+      for (let i = 0; i < count; i++) {
+        // i < count <= length of both; nodes in use lie within the columns, and counts have room for every domain
+        const node = nodes[i]!
+        if (valueOf[node]! >= 0 && values[i]! >= 0) values[i]! += counts[domainOf[node]!]! * weight + base
+      }
     let max = 0
     let min = Number.POSITIVE_INFINITY
     for (let i = 0; i < count; i++) {
-      // i < count <= length of both; nodes in use lie within the columns
+      // i < count
       if (values[i] === IGNORED) continue
-      const node = nodes[i]!
-      let sum = 0
-      for (let at = 0; at < preferences.length; at++) {
-        const { base, counts, domainOf, valueOf, weight } = preferences[at]!
-        if (valueOf[node]! >= 0) sum += counts[domainOf[node]!]! * weight + base
-      }
-      const raw = Math.round(sum)
+      const raw = Math.round(values[i]!)
       values[i] = raw
       if (raw > max) max = raw
       if (raw < min) min = raw
@@ -97,13 +98,12 @@ export class SpreadScore {
     values.fill(0, 0, count)
     let ignored = 0
     if (requiresKeys)
-      for (let i = 0; i < count; i++)
-        for (let at = 0; at < preferences.length; at++)
+      for (const { valueOf } of preferences)
+        for (let i = 0; i < count; i++)
           // as in `score`
-          if (preferences[at]!.valueOf[nodes[i]!]! < 0) {
+          if (valueOf[nodes[i]!]! < 0 && values[i] === 0) {
             values[i] = IGNORED
             ignored++
-            break
           }
     for (const [at, preference] of preferences.entries()) {
       const domains =
