@@ -90,6 +90,19 @@ describe('pods with claims', () => {
     assert.equal(world.reporter.lines.at(-1), 'p -> n')
   })
 
+  it('are not bound where another scheduler has taken the room meanwhile', async () => {
+    const world = await begun()
+    await world.see(pod('p').cpu('3').spec(using('c')).object())
+    await world.see(pod('theirs').cpu('3').scheduler('other').on('n').object())
+    world.claimBinder.waiting[0]?.answer()
+    await world.quiet()
+    assert.deepEqual(world.binder.bound, [])
+    assert.deepEqual(world.reporter.lines, [
+      'p SchedulerError: running Bind plugin "DefaultBinder": others have taken the room on node n meanwhile',
+    ])
+    assert.equal(world.cluster.assumedPods, 0)
+  })
+
   it('that are deleted meanwhile leave nothing behind', async () => {
     const world = await begun()
     await world.see(uses('p', 'c'))
