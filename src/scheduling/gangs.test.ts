@@ -69,6 +69,15 @@ describe('a gang', () => {
     )
   })
 
+  it('tells a member that takes the place of another, too', async () => {
+    const world = await new World().begin(nodes(3, 1), objects(...members('a', 2, 3)))
+    await world.passes(1_000)
+    world.scheduler.pods.gone('default', 'a-1', 'uid-a-1')
+    await world.see(member('a-9', 'a', 3).object())
+    await world.passes(11_000)
+    assert.ok(world.reporter.lines.includes(`a-9 SchedulingGated: ${waitingFor(2, 3)}`))
+  })
+
   it('goes as a whole where there is room for all, and not at all where there is not', async () => {
     const world = await new World().begin(nodes(2, 1), objects(...members('a', 3)))
     assert.deepEqual(boundNames(world), [])
@@ -256,6 +265,26 @@ describe('a gang', () => {
     assert.equal(world.decisions.of('a-2').source, 'fallback')
     assert.match(world.decisions.of('a-2').reason ?? '', /slow gave no usable ranking: it does not answer at once/)
     assert.equal(world.scheduler.stats().rankingsInFlight, 0)
+  })
+
+  it('that loses a member while the policy thinks about one more is looked at anew, as a whole', async () => {
+    const answers: (() => void)[] = []
+    const slow = policyOf(
+      (itsPod, candidates, context) =>
+        new Promise((resolve) => answers.push(() => resolve(emptiest.rank(itsPod, candidates, context)))),
+    )
+    const [first, second, third] = members('a', 3, 2)
+    const world = await new World({ policy: slow }).begin(
+      nodes(2, 3),
+      objects(first!.on('n0'), second!.on('n0'), third!),
+    )
+    world.scheduler.pods.gone('default', 'a-0', 'uid-a-0')
+    world.scheduler.pods.gone('default', 'a-1', 'uid-a-1')
+    for (const answer of answers) answer()
+    await world.quiet()
+    assert.deepEqual(boundNames(world), [])
+    assert.equal(reasonOf(world, 'a-2'), waitingFor(1, 2))
+    sound(world)
   })
 
   it('leaves everything as it was when a rule breaks in the middle of it', async () => {

@@ -130,7 +130,6 @@ export class Gangs {
     if (before !== undefined && before !== gang) this.gone(uid)
     if (gang === undefined || said === undefined) return
     const known = gang.members.get(uid)
-    if (known === undefined) gang.told = ''
     gang.there += (this.#counts(pod) ? 1 : 0) - (known !== undefined && this.#counts(known) ? 1 : 0)
     gang.members.set(uid, pod)
     this.#byUid.set(uid, gang)
