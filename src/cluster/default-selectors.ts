@@ -1,6 +1,6 @@
 import type { SelectingObject } from './objects.ts'
-import type { Labels, Pod } from './pod.ts'
-import { allOf, matchLabelsIn, type PodSelector, podSelectorIn, podSelectorMatches } from './pod-selector.ts'
+import type { Labels, Pod, PodSelector } from './pod.ts'
+import { allOf, matchLabelsIn, podSelectorIn, podSelectorMatches } from './pod-selector.ts'
 import { textOf } from './wire.ts'
 
 /** Kinds whose objects select pods of their namespace. */

@@ -57,6 +57,12 @@ const matches = ({ matchLabels, matchExpressions }: DisruptionBudget, { labels }
 /** The PodDisruptionBudgets of a cluster. */
 export class DisruptionBudgets {
   readonly #byNamespace = new Map<string, Map<string, DisruptionBudget>>()
+  #version = 0
+
+  /** another number whenever one of them has changed */
+  get version(): number {
+    return this.#version
+  }
 
   /** A budget that is new or has changed. @throws TypeError if it cannot be read; it is as if it were gone then */
   seen(object: PodDisruptionBudgetObject): void {
@@ -69,6 +75,7 @@ export class DisruptionBudgets {
   }
 
   gone(namespace: string, name: string): void {
+    this.#version++
     const there = this.#byNamespace.get(namespace)
     there?.delete(name)
     if (there?.size === 0) this.#byNamespace.delete(namespace)

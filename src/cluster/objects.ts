@@ -183,6 +183,7 @@ export interface PodSpec {
   hostNetwork?: boolean
   hostUsers?: boolean
   resourceClaims?: unknown[]
+  schedulingGroup?: { podGroupName?: string }
 }
 export interface ContainerStatus {
   name?: string

@@ -1,8 +1,8 @@
 import { labelOf, nodeSelectorMatches, nodeTermMatches } from './labels.ts'
 import { HOSTNAME_LABEL, type Node } from './node.ts'
 import type { NodeSelectorTerm, Toleration } from './objects.ts'
-import type { Labels, Pod, PodAffinityTerm, PodShape, TopologySpreadConstraint } from './pod.ts'
-import { allOf, labelIs, type PodSelector, podSelectorMatches } from './pod-selector.ts'
+import type { Labels, Pod, PodAffinityTerm, PodSelector, PodShape, TopologySpreadConstraint } from './pod.ts'
+import { allOf, labelIs, podSelectorMatches } from './pod-selector.ts'
 import type { PodSelection, Selecting } from './selections.ts'
 import { isTolerated } from './tolerations.ts'
 

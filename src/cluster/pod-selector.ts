@@ -1,12 +1,6 @@
 import { expressionsMatch } from './labels.ts'
 import type { LabelSelector, SelectorRequirement } from './objects.ts'
-import type { Labels } from './pod.ts'
-
-/**
- * A label selector in the one form that equal selectors share: requirements that must all hold, in a fixed order. undefined
- * matches no pod, an empty list every pod.
- */
-export type PodSelector = readonly SelectorRequirement[] | undefined
+import type { Labels, PodSelector } from './pod.ts'
 
 export const podSelectorMatches = (selector: PodSelector, labels: Labels): boolean =>
   selector !== undefined && expressionsMatch(labels, selector)

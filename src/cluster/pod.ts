@@ -1,5 +1,5 @@
-import type { LabelSelector, NodeSelectorTerm, Taint, Toleration } from './objects.ts'
-import type { PodSelector } from './pod-selector.ts'
+import type { GangMembership } from './gangs.ts'
+import type { LabelSelector, NodeSelectorTerm, SelectorRequirement, Taint, Toleration } from './objects.ts'
 import type { ResourceVector } from './resources.ts'
 import type { PodVolumes } from './volumes.ts'
 
@@ -17,6 +17,12 @@ export interface PreferredTerm {
   readonly weight: number
   readonly preference: NodeSelectorTerm
 }
+
+/**
+ * A label selector in the one form that equal selectors share: requirements that must all hold, in a fixed order. undefined
+ * matches no pod, an empty list every pod.
+ */
+export type PodSelector = readonly SelectorRequirement[] | undefined
 
 /** A rule about the pods near a node, as the pod's template has it; what depends on the pod's own labels is still open. */
 export interface PodAffinityTerm {
@@ -101,6 +107,8 @@ export interface Pod {
   readonly ownerUid: string
   /** `ReplicaSet/name` and the like while it has no node, if its controller is of a kind that has a selector; else '' */
   readonly controller: string
+  /** the gang it is placed with, undefined if with none */
+  readonly gang: GangMembership | undefined
   /** the node it is bound to, '' while it is not */
   readonly nodeName: string
   readonly nominatedNodeName: string

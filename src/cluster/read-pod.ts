@@ -1,4 +1,5 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
+import { gangOf } from './gangs.ts'
 import { Interned } from './interned.ts'
 import type {
   Container,
@@ -264,6 +265,7 @@ export class PodReader {
         annotations: this.#labels.of(metadata.annotations, KEPT_ANNOTATIONS),
         ownerUid: (metadata.ownerReferences ?? []).find(({ controller }) => controller)?.uid ?? '',
         controller: spec.nodeName ? '' : controllerOf(metadata),
+        gang: gangOf(object),
         nodeName: spec.nodeName ?? '',
         nominatedNodeName: status.nominatedNodeName ?? '',
         phase: (PHASES.has(status.phase ?? '') ? status.phase : 'Pending') as PodPhase,

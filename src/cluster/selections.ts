@@ -1,5 +1,5 @@
-import type { Labels } from './pod.ts'
-import { type PodSelector, podSelectorMatches } from './pod-selector.ts'
+import type { Labels, PodSelector } from './pod.ts'
+import { podSelectorMatches } from './pod-selector.ts'
 
 /** Pods of some namespaces with some labels. */
 export interface PodSelection {

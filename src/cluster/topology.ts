@@ -1,5 +1,5 @@
 import { labelOf } from './labels.ts'
-import type { Node, NodeIndex } from './node.ts'
+import { HOSTNAME_LABEL, type Node, type NodeIndex } from './node.ts'
 import type { Labels, Pod, PodShape } from './pod.ts'
 import {
   type Counted,
@@ -12,10 +12,15 @@ import {
 } from './pod-rules.ts'
 import { podSelectorMatches } from './pod-selector.ts'
 import { allMatch, type PodSelection, type Selecting, Selections, selectionMatches } from './selections.ts'
-import type { ClusterView } from './view.ts'
 
 /** What the topology reads of the state: which nodes there are, and the pods on them. */
-export type PlacedPods = Pick<ClusterView, 'order' | 'nodeCount' | 'nodeCapacity' | 'node' | 'podsOn'>
+export interface PlacedPods {
+  readonly order: Int32Array
+  readonly nodeCount: number
+  readonly nodeCapacity: number
+  node(index: NodeIndex): Node
+  podsOn(index: NodeIndex): Iterable<Pod>
+}
 
 /** Memory for counts of pods, together: those that were asked for longest ago go first ... */
 const COUNTS_BYTES_AT_MOST = 64 * 1024 * 1024
@@ -280,13 +285,20 @@ class OwnedTerms {
   }
 }
 
+/** Where the pods of a namespace with the same labels are: how many on which node. */
+interface Alike {
+  readonly staying: Map<NodeIndex, number>
+  /** those that are being deleted */
+  readonly leaving: Map<NodeIndex, number>
+}
+
 /** kube-scheduler's hardPodAffinityWeight: what a required affinity term of a placed pod is worth to those it selects. */
 const HARD_AFFINITY_WEIGHT = 1
 
 /**
  * Where pods are by topology: how many of a kind are in each zone, rack or node, and which terms placed pods have about
- * others. Kept up to date by each event. What is counted is registered when a rule first asks for it, which is the only time
- * that pods are gone through; equal selectors share their counts.
+ * others. Kept up to date by each event. What is counted is registered when a rule first asks for it, and then counted
+ * once by the kinds of pods there are; equal selectors share their counts.
  */
 export class Topology {
   readonly #placed: PlacedPods
@@ -299,12 +311,20 @@ export class Topology {
   readonly #counting = new Selections<Counter>(this.#labelsOf)
   readonly #repelling = new OwnedTerms(new Selections<OwnedTerm>(this.#labelsOf))
   readonly #attracting = new OwnedTerms(new Selections<OwnedTerm>(this.#labelsOf))
+  /** all placed pods, by namespace and labels */
+  readonly #alike = new Map<string, Map<Labels, Alike>>()
   readonly #rules = new WeakMap<PodShape, WeakMap<Labels, Map<string, PodRules>>>()
   /** another number after each change of anything that is counted */
   version = 0
 
+  /** which nodes say what their hostname is */
+  readonly hostnames = new TopologyColumn(HOSTNAME_LABEL)
+
   constructor(placed: PlacedPods) {
     this.#placed = placed
+    // for good
+    this.hostnames.uses = 1
+    this.#columns.set(HOSTNAME_LABEL, this.hostnames)
   }
 
   // What rules and scores ask
@@ -375,6 +395,7 @@ export class Topology {
   /** A pod counts on a node from now on (1), or no longer (-1). */
   count(index: NodeIndex, pod: Pod, by: 1 | -1): void {
     const { labels, namespace, shape } = pod
+    this.#countAlike(index, pod, by)
     for (const counter of this.#counting.of(labels, namespace)) counter.count(index, pod, by)
     if (shape.podAntiAffinity.length + shape.podAffinity.length + shape.preferredPodTerms.length > 0) {
       const { affinity, antiAffinity, preferred } = this.rulesOf(pod)
@@ -407,6 +428,7 @@ export class Topology {
   /** Everything that differs from a recount of the pods; empty unless there is a bug. */
   discrepancies(): string[] {
     const recount = new Topology(this.#placed)
+    for (const index of this.#nodes()) recount.enter(index)
     for (const [name, labels] of this.#namespaces) recount.#namespaces.set(name, labels)
     for (const index of this.#nodes()) for (const pod of this.#placed.podsOn(index)) recount.count(index, pod, 1)
     const wrong: string[] = []
@@ -469,23 +491,34 @@ export class Topology {
     return this.#placed.order.subarray(0, this.#placed.nodeCount)
   }
 
-  /** Goes through all placed pods. */
+  /** Goes through the kinds of pods that are placed, not through the pods. */
   #recount({ counted, selections }: Counter, counts: DomainCounts): void {
     counts.counts.fill(0)
     counts.total = 0
-    const matching = new Map<Labels, Map<string, boolean>>()
-    for (const index of this.#nodes())
-      for (const pod of this.#placed.podsOn(index)) {
-        if (pod.deleting && !counted.withDeleting) continue
-        let byNamespace = matching.get(pod.labels)
-        if (byNamespace === undefined) matching.set(pod.labels, (byNamespace = new Map<string, boolean>()))
-        let matches = byNamespace.get(pod.namespace)
-        if (matches === undefined) {
-          matches = allMatch(selections, pod.labels, pod.namespace, this.#labelsOf)
-          byNamespace.set(pod.namespace, matches)
-        }
-        if (matches) counts.add(index, 1)
+    const [first] = selections
+    const namespaces =
+      first === undefined || first.namespaceSelector !== undefined ? this.#alike.keys() : first.namespaces
+    for (const namespace of namespaces)
+      for (const [labels, { leaving, staying }] of this.#alike.get(namespace) ?? []) {
+        if (!allMatch(selections, labels, namespace, this.#labelsOf)) continue
+        for (const [index, pods] of staying) counts.add(index, pods)
+        if (counted.withDeleting) for (const [index, pods] of leaving) counts.add(index, pods)
       }
+  }
+
+  #countAlike(index: NodeIndex, { deleting, labels, namespace }: Pod, by: 1 | -1): void {
+    let byLabels = this.#alike.get(namespace)
+    if (byLabels === undefined) this.#alike.set(namespace, (byLabels = new Map<Labels, Alike>()))
+    let alike = byLabels.get(labels)
+    if (alike === undefined) byLabels.set(labels, (alike = { staying: new Map(), leaving: new Map() }))
+    const byNode = deleting ? alike.leaving : alike.staying
+    const pods = (byNode.get(index) ?? 0) + by
+    if (pods !== 0) byNode.set(index, pods)
+    else {
+      byNode.delete(index)
+      if (alike.staying.size + alike.leaving.size === 0) byLabels.delete(labels)
+      if (byLabels.size === 0) this.#alike.delete(namespace)
+    }
   }
 
   /** A quarter of the counters at once, so that what is remembered of pods stays of use. */

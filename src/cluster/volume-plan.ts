@@ -8,19 +8,8 @@ import {
   type PersistentVolumeClaim,
   type StorageCapacity,
   type StorageClass,
+  type VolumePlan,
 } from './volumes.ts'
-
-/** How the claims of a pod that are not bound yet are going to be, on one node. */
-export interface VolumePlan {
-  /** claims for which there is a volume */
-  readonly bindings: readonly { readonly claim: PersistentVolumeClaim; readonly volume: PersistentVolume }[]
-  /** claims whose volumes are still to be made */
-  readonly provisions: readonly {
-    readonly claim: PersistentVolumeClaim
-    /** where the room for it was found; undefined: its driver does not say how much there is */
-    readonly capacity: StorageCapacity | undefined
-  }[]
-}
 
 /** Why a node cannot have a pod's volumes: bits, in the order in which kube-scheduler tells them. */
 export const VolumeFault = { nodeAffinity: 1, noMatch: 2, noRoom: 4, noSuchVolume: 8 } as const

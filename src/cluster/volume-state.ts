@@ -1,6 +1,5 @@
 import type { ClusterEvent } from './events.ts'
 import { type Pod } from './pod.ts'
-import type { VolumePlan } from './volume-plan.ts'
 import {
   type CsiDriver,
   type CsiNode,
@@ -14,6 +13,7 @@ import {
   type StorageCapacity,
   type StorageClass,
   type VolumeAttachment,
+  type VolumePlan,
 } from './volumes.ts'
 
 /** Volumes that CSI drivers attach to a node. */

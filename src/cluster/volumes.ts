@@ -1,5 +1,4 @@
 import type { LabelSelector, NodeSelectorTerm } from './objects.ts'
-import type { Labels } from './pod.ts'
 
 // Records of everything that decides where a pod with volumes may run. Slim and immutable, as pods and nodes are.
 
@@ -42,7 +41,7 @@ export const NO_VOLUMES: PodVolumes = Object.freeze({ claims: [], disks: [], csi
 export interface PersistentVolume {
   readonly name: string
   readonly resourceVersion: string
-  readonly labels: Labels
+  readonly labels: Readonly<Record<string, string>>
   readonly className: string
   readonly capacityBytes: number
   readonly accessModes: readonly string[]
@@ -129,6 +128,18 @@ export interface StorageCapacity {
   readonly capacityBytes: number
   /** the largest volume that can be had, undefined: unknown, so none */
   readonly limitBytes: number | undefined
+}
+
+/** How the claims of a pod that are not bound yet are going to be, on one node. */
+export interface VolumePlan {
+  /** claims for which there is a volume */
+  readonly bindings: readonly { readonly claim: PersistentVolumeClaim; readonly volume: PersistentVolume }[]
+  /** claims whose volumes are still to be made */
+  readonly provisions: readonly {
+    readonly claim: PersistentVolumeClaim
+    /** where the room for it was found; undefined: its driver does not say how much there is */
+    readonly capacity: StorageCapacity | undefined
+  }[]
 }
 
 /** Annotations that scheduler, volume controller and provisioners tell each other by. */

@@ -51,11 +51,16 @@ export interface Constraint {
   readonly name: string
   /** Once per pod and cycle. undefined: the rule does not concern this pod on any node of this cluster. */
   prepare(pod: Pod, cluster: ClusterView): Check | PodRefusal | undefined
+  /**
+   * Whether its verdict on a node depends on nothing but the pod's shape, the node, and the pods on that node.
+   * @default false
+   */
+  readonly isLocal?: boolean
   /** Which kinds of event could turn a refusal round. */
   readonly wakesOn: readonly ClusterEventKind[]
   /**
-   * Whether `couldHelp` looks at more of the pod than its shape (labels, namespace, priority): then each waiting pod is asked
-   * about, else one for all of a shape.
+   * Whether `couldHelp` looks at more of the pod than its shape (labels, namespace, priority, volumes): then each waiting
+   * pod is asked about, else one for all of a shape.
    * @default false
    */
   readonly wakesEachPod?: boolean

@@ -107,12 +107,12 @@ const cases: readonly ConstraintCase[] = [
     title: 'what is not supported yet',
     name: Unsupported,
     create: () => unsupported,
-    isReason: (reason) => reason.includes('persistentVolumeClaim'),
+    isReason: (reason) => reason.includes('resource claims (DRA)'),
     literally: (pod) =>
-      pod.spec?.volumes === undefined
+      pod.spec?.resourceClaims === undefined
         ? undefined
         : forGood(
-            'this version of Stowage does not know the rules for volumes (persistentVolumeClaim) yet and would rather wait than place the pod wrongly.',
+            'this version of Stowage does not know the rules for resource claims (DRA) yet and would rather wait than place the pod wrongly.',
           ),
     wakesOnNothingBecause: 'only a newer version knows the rule',
   },

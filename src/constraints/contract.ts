@@ -6,11 +6,33 @@ import type { NodeIndex } from '../cluster/node.ts'
 import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import type { Pod } from '../cluster/pod.ts'
 import { ClusterState } from '../cluster/state.ts'
+import {
+  attachment,
+  claim,
+  csiDriver,
+  csiNode,
+  room,
+  seeStorage,
+  storageClass,
+  volume,
+} from '../cluster/storage.fixture.ts'
 import { ALLOWED, type Check, type Constraint, isPodRefusal, type PodRefusal, type Refusal } from './constraint.ts'
-import { nodeNamed, type Situation, situation, waitingPod } from './generated.fixture.ts'
+import {
+  situation as anySituation,
+  waitingPod as anyWaitingPod,
+  nodeNamed,
+  type Situation,
+} from './generated.fixture.ts'
 
-export const clusterOf = ({ nodes, placed }: Pick<Situation, 'nodes' | 'placed'>): ClusterState => {
+export const clusterOf = ({
+  namespaces = [],
+  storage = [],
+  nodes,
+  placed,
+}: Pick<Situation, 'namespaces' | 'nodes' | 'placed' | 'storage'>): ClusterState => {
   const cluster = new ClusterState()
+  for (const namespace of namespaces) cluster.applyNamespace(namespace)
+  for (const object of storage) seeStorage(cluster.volumes, object)
   for (const node of nodes) cluster.applyNode(cluster.readNode(node))
   for (const pod of placed) cluster.applyPod(cluster.readPod(pod))
   return cluster
@@ -26,12 +48,35 @@ export const answerOf = (prepared: Check | PodRefusal | undefined, node: NodeInd
 
 const nodesOf = (cluster: ClusterState): number[] => [...cluster.order.subarray(0, cluster.nodeCount)]
 
+/** Each object about volumes comes, changes and goes. */
+const storageEvents = (): ClusterEvent[] => {
+  const { volumes } = new ClusterState()
+  const objects = [
+    [claim('c0'), claim('c0', { volumeName: 'v0' })],
+    [volume('v0'), volume('v0', { labels: { 'topology.kubernetes.io/zone': 'a' } })],
+    [storageClass('waits'), storageClass('waits', { zones: ['a'] })],
+    [csiNode('n0', {}), csiNode('n0', { disks: 2 })],
+    [csiDriver('disks', { storageCapacity: true }), csiDriver('disks', {})],
+    [room('a', '1Gi'), room('a', '2Gi')],
+    [attachment('1', 'n0', 'disks', 'v0')],
+  ]
+  return [...objects.flat().flatMap((object) => seeStorage(volumes, object)), ...volumes.removeAttachment('1')]
+}
+
 /** Every event there is, about a pod and a node as they were before and are after. */
 const allEvents = (cluster: ClusterState, podBefore: Pod, pod: Pod, nodes: readonly NodeObject[]): ClusterEvent[] => {
   const [before, node] = nodes.map((object) => cluster.readNode(object))
   assert.ok(before !== undefined && node !== undefined)
   const changes = ['NodeAllocatable', 'NodeLabel', 'NodeTaint', 'NodeDeclaredFeature'] as const
-  const podChanges = ['PodLabel', 'PodScaleDown', 'SelfGates', 'SelfLabel', 'SelfToleration', 'SelfScaleDown'] as const
+  const podChanges = [
+    'PodLabel',
+    'PodScaleDown',
+    'SelfGates',
+    'SelfLabel',
+    'SelfToleration',
+    'SelfScaleDown',
+    'SelfFeatures',
+  ] as const
   return [
     { kind: 'NodeAdd', node, index: 0 },
     { kind: 'NodeDelete', node },
@@ -39,6 +84,7 @@ const allEvents = (cluster: ClusterState, podBefore: Pod, pod: Pod, nodes: reado
     { kind: 'PodAdd', pod },
     { kind: 'PodDelete', pod },
     ...podChanges.map((kind): ClusterEvent => ({ kind, before: podBefore, pod })),
+    ...storageEvents(),
   ]
 }
 
@@ -50,7 +96,14 @@ export interface ConstraintCase {
   /** whether a reason is one of those exported beside the rule */
   readonly isReason: (reason: string) => boolean
   /** The rule as its documentation reads, slow and plain, on the objects from the wire. undefined: allowed. */
-  readonly literally: (pod: PodObject, node: NodeObject, placed: readonly PodObject[]) => Refusal | undefined
+  readonly literally: (
+    pod: PodObject,
+    node: NodeObject,
+    placed: readonly PodObject[],
+    given: Situation,
+  ) => Refusal | undefined
+  /** in which the rule has something to say. @default situations in which those rules have that look at one node */
+  readonly situations?: { readonly situation: fc.Arbitrary<Situation>; readonly waitingPod: fc.Arbitrary<PodObject> }
   /** why no event can help; absent for every rule but those */
   readonly wakesOnNothingBecause?: string
 }
@@ -59,6 +112,7 @@ const runs = { numRuns: 300, seed: 20260101 }
 
 /** What everybody who asks constraints relies on. */
 export const constraintContract = (rule: ConstraintCase): void => {
+  const { situation, waitingPod } = rule.situations ?? { situation: anySituation, waitingPod: anyWaitingPod }
   describe(`the contract of constraints: ${rule.title}`, () => {
     test('it has the name that is exported', () => {
       assert.equal(rule.create().name, rule.name)
@@ -75,7 +129,7 @@ export const constraintContract = (rule: ConstraintCase): void => {
             const name = node.metadata?.name ?? ''
             const placed = given.placed.filter((pod) => pod.spec?.nodeName === name)
             const answer = answerOf(prepared, cluster.indexOf(name))
-            assert.deepEqual(answer, rule.literally(given.pod, node, placed), name)
+            assert.deepEqual(answer, rule.literally(given.pod, node, placed, given), name)
             for (const reason of answer?.reasons ?? []) assert.ok(rule.isReason(reason), reason)
           }
         }),

@@ -1,12 +1,22 @@
 import fc from 'fast-check'
 import { type NodeBuilder, node, type PodBuilder, pod } from '../../test/builders.ts'
-import type { NodeObject, NodeSelectorTerm, PodObject, SelectorRequirement, Toleration } from '../cluster/objects.ts'
+import type {
+  KubeObject,
+  NodeObject,
+  NodeSelectorTerm,
+  PodObject,
+  SelectorRequirement,
+  Toleration,
+} from '../cluster/objects.ts'
 
 /**
  * Small clusters and pods out of few values, so that rules are met and broken about equally often. Written as Kubernetes
  * objects: what is held against them knows neither our readers nor our columns.
  */
 export interface Situation {
+  readonly namespaces?: readonly KubeObject[]
+  /** claims, volumes, and what attaches them */
+  readonly storage?: readonly KubeObject[]
   readonly nodes: readonly NodeObject[]
   /** pods with a node */
   readonly placed: readonly PodObject[]
@@ -118,7 +128,7 @@ export const waitingPod: fc.Arbitrary<PodObject> = fc
     tolerations: fc.array(toleration, { maxLength: 3 }),
     ports: fc.array(hostPort, { maxLength: 2 }),
     gates: fc.constantFrom(undefined, undefined, undefined, ['a', 'b']),
-    volume: fc.constantFrom(undefined, undefined, undefined, { persistentVolumeClaim: { claimName: 'data' } }),
+    device: fc.constantFrom(undefined, undefined, undefined, { name: 'gpu', resourceClaimName: 'gpu' }),
     nodeName: fc.constantFrom(undefined, undefined, undefined, 'n0', 'elsewhere'),
   })
   .map((parts) => {
@@ -130,7 +140,7 @@ export const waitingPod: fc.Arbitrary<PodObject> = fc
     for (const one of parts.tolerations) built.toleration(one)
     for (const { hostPort: port, ...options } of parts.ports) built.hostPort(port, options)
     if (parts.gates !== undefined) built.gatedBy(...parts.gates)
-    if (parts.volume !== undefined) built.spec({ volumes: [parts.volume] })
+    if (parts.device !== undefined) built.spec({ resourceClaims: [parts.device] })
     if (parts.nodeName !== undefined) built.on(parts.nodeName)
     return built.object()
   })
@@ -178,7 +188,7 @@ export const development: fc.Arbitrary<{ given: Situation; later: NodeObject }> 
         },
       }
     }
-    const { schedulingGates: _gates, volumes: _volumes, nodeName: _node, ...spec } = given.pod.spec ?? {}
+    const { schedulingGates: _gates, resourceClaims: _devices, nodeName: _node, ...spec } = given.pod.spec ?? {}
     if (left('affinity')) {
       delete spec.affinity
       delete spec.nodeSelector

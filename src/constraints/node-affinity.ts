@@ -68,6 +68,7 @@ export const createNodeAffinity = (): Constraint => {
   const check = new ClassCheck({ constraint: NodeAffinity, refusal: REFUSAL, ofClass, ofNode })
   return {
     name: NodeAffinity,
+    isLocal: true,
     prepare: (pod, cluster) => (concerns(pod.shape) ? check.for(pod.shape, cluster) : undefined),
     wakesOn,
     couldHelp,
@@ -116,6 +117,7 @@ class PinnedCheck implements Check {
  */
 export const nodeAffinityByName: Constraint = {
   name: NodeAffinity,
+  isLocal: true,
   prepare: (pod, cluster) => {
     const names = pinnedNames(pod.shape.requiredTerms)
     if (names === undefined) return undefined

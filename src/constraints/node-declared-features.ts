@@ -16,6 +16,7 @@ export const nodeDeclaredFeatures: Constraint = {
       return requiredFeatures.every((feature) => declaredFeatures.includes(feature)) ? ALLOWED : 1
     })
   },
+  isLocal: true,
   wakesOn: ['NodeAdd', 'NodeDeclaredFeature', 'SelfFeatures'],
   couldHelp: (_pod, { kind }) => kind === 'NodeAdd' || kind === 'NodeDeclaredFeature' || kind === 'SelfFeatures',
 }

@@ -32,6 +32,7 @@ export const createNodeName = (): Constraint => {
   const check = new NodeNameCheck()
   return {
     name: NodeName,
+    isLocal: true,
     prepare: (pod, cluster) => {
       if (pod.nodeName === '') return undefined
       check.wanted = cluster.indexOf(pod.nodeName)

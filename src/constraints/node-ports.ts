@@ -48,6 +48,7 @@ class NodePortsCheck implements Check {
 /** The host ports a pod asks for must be free on its node. */
 export const nodePorts: Constraint = {
   name: NodePorts,
+  isLocal: true,
   prepare: (pod, cluster) =>
     pod.shape.hostPorts.length === 0 ? undefined : new NodePortsCheck(pod.shape.hostPorts, cluster),
   wakesOn: ['PodDelete', 'NodeAdd'],

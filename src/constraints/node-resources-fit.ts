@@ -206,6 +206,7 @@ export const createNodeResourcesFit = (): Constraint => {
   const check = new NodeResourcesFitCheck()
   return {
     name: NodeResourcesFit,
+    isLocal: true,
     prepare: (pod, cluster) => check.for(pod.shape, cluster),
     wakesOn: ['PodDelete', 'PodScaleDown', 'SelfScaleDown', 'NodeAdd', 'NodeAllocatable'],
     couldHelp: (pod, event) => {

@@ -21,6 +21,7 @@ export const createNodeUnschedulable = (): Constraint => {
   })
   return {
     name: NodeUnschedulable,
+    isLocal: true,
     prepare: (pod, cluster) => check.for(pod.shape, cluster),
     wakesOn: ['NodeAdd', 'NodeTaint', 'SelfToleration'],
     couldHelp: (_pod, event) => {

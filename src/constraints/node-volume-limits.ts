@@ -6,6 +6,9 @@ export const NodeVolumeLimits = 'NodeVolumeLimits'
 export const REASON_TOO_MANY_VOLUMES = 'node(s) exceed max volume count'
 export const notInstalled = (driver: string): string => `${driver} CSI driver is not installed on the node`
 
+/** By driver: the unique names of the volumes that it would attach for the pod. */
+type Wanted = ReadonlyMap<string, readonly string[]>
+
 /** Volumes that a driver may attach. */
 const attachable = ({ claims, disks }: PodVolumes): boolean =>
   claims.length > 0 || disks.some(({ kind }) => MIGRATED_KINDS[kind] !== undefined)
@@ -32,27 +35,26 @@ export const nodeVolumeLimits: Constraint = {
       return verdict
     }
     // What drivers attach is the same on all nodes that have a CSINode, and on all that have none.
-    let withCsiNode: ReadonlyMap<string, string> | undefined
-    let without: ReadonlyMap<string, string> | undefined
-    const wanted = (nodeName: string): ReadonlyMap<string, string> => {
+    let withCsiNode: Wanted | undefined
+    let without: Wanted | undefined
+    const wanted = (nodeName: string): Wanted => {
       const found = new Map<string, string>()
       volumes.attachments(pod, nodeName, found)
-      return found
+      return Map.groupBy(found.keys(), (unique) => found.get(unique) ?? '')
     }
     return checkBy(NodeVolumeLimits, refusals, (node) => {
       const { name } = cluster.node(node)
       const csiNode = volumes.csiNode(name)
-      const news = csiNode === undefined ? (without ??= wanted(name)) : (withCsiNode ??= wanted(name))
-      if (news.size === 0) return ALLOWED
-      for (const driver of news.values())
+      const byDriver = csiNode === undefined ? (without ??= wanted(name)) : (withCsiNode ??= wanted(name))
+      for (const driver of byDriver.keys())
         if (volumes.csiDriver(driver)?.required && csiNode?.limits.has(driver) !== true) return lacks(driver)
-      if (csiNode === undefined || !csiNode.limits.values().some((limit) => limit !== undefined)) return ALLOWED
-      const { ofPods, counts } = volumes.attachedOn(name)
-      const added = new Map<string, number>()
-      for (const [unique, driver] of news) if (!ofPods.has(unique)) added.set(driver, (added.get(driver) ?? 0) + 1)
-      for (const [driver, count] of added) {
-        const limit = csiNode.limits.get(driver)
-        if (limit !== undefined && (counts.get(driver) ?? 0) + count > limit) return 1
+      for (const [driver, uniques] of byDriver) {
+        const limit = csiNode?.limits.get(driver)
+        if (limit === undefined) continue
+        const { ofPods, counts } = volumes.attachedOn(name)
+        let added = 0
+        for (const unique of uniques) if (!ofPods.has(unique)) added++
+        if (added > 0 && (counts.get(driver) ?? 0) + added > limit) return 1
       }
       return ALLOWED
     })

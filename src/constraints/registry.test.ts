@@ -50,8 +50,13 @@ describe('all constraints together', () => {
         'NodeAffinity',
         'NodePorts',
         'NodeResourcesFit',
+        'VolumeRestrictions',
+        'NodeVolumeLimits',
+        'VolumeBinding',
+        'VolumeZone',
         'PodTopologySpread',
         'InterPodAffinity',
+        'NodeDeclaredFeatures',
       ],
     )
   })
@@ -303,6 +308,6 @@ describe('pods that are not tried at all', () => {
       (constraint) => constraint.prepare(cluster.readPod(claims), cluster) ?? [],
     )
     assert.ok(refusal !== undefined && 'message' in refusal)
-    assert.match(refusal.message, /does not know the rules for resource claims yet/)
+    assert.match(refusal.message, /does not know the rules for resource claims \(DRA\) yet/)
   })
 })

@@ -1,14 +1,19 @@
 import type { Constraint } from './constraint.ts'
 import { interPodAffinity } from './inter-pod-affinity.ts'
 import { createNodeAffinity, nodeAffinityByName } from './node-affinity.ts'
+import { nodeDeclaredFeatures } from './node-declared-features.ts'
 import { createNodeName } from './node-name.ts'
 import { nodePorts } from './node-ports.ts'
 import { createNodeResourcesFit } from './node-resources-fit.ts'
 import { createNodeUnschedulable } from './node-unschedulable.ts'
+import { nodeVolumeLimits } from './node-volume-limits.ts'
 import { podTopologySpread } from './pod-topology-spread.ts'
 import { schedulingGates } from './scheduling-gates.ts'
 import { createTaintToleration } from './taint-toleration.ts'
 import { unsupported } from './unsupported.ts'
+import { volumeBinding } from './volume-binding.ts'
+import { volumeRestrictions } from './volume-restrictions.ts'
+import { volumeZone } from './volume-zone.ts'
 
 /**
  * Every rule, in the order in which a node is asked: kube-scheduler's order of plugins, so that a node that breaks several
@@ -25,8 +30,12 @@ export const createConstraints = (): readonly Constraint[] => [
   createNodeAffinity(),
   nodePorts,
   createNodeResourcesFit(),
-  // Not written yet, in this order; until then `unsupported` keeps the pods back that need them: VolumeRestrictions,
-  // NodeVolumeLimits, VolumeBinding, VolumeZone before these two, DynamicResources and NodeDeclaredFeatures behind them.
+  volumeRestrictions,
+  nodeVolumeLimits,
+  volumeBinding,
+  volumeZone,
   podTopologySpread,
   interPodAffinity,
+  // DynamicResources comes here once it is written; until then `unsupported` keeps the pods back that need it.
+  nodeDeclaredFeatures,
 ]

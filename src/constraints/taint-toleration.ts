@@ -21,6 +21,7 @@ export const createTaintToleration = (): Constraint => {
   })
   return {
     name: TaintToleration,
+    isLocal: true,
     prepare: (pod, cluster) => check.for(pod.shape, cluster),
     wakesOn: ['NodeAdd', 'NodeTaint', 'SelfToleration'],
     couldHelp: ({ shape: { tolerations } }, event) => {

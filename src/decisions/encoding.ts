@@ -25,6 +25,8 @@ type Body = readonly [
   wakesOn: readonly string[],
   queueMs: number,
   cycleMs: number,
+  /** node and victims; records of older versions end before it */
+  preemption: readonly [string, readonly string[]] | null,
 ]
 
 /** The columns that the body leaves out. */
@@ -92,6 +94,7 @@ export const encode = (record: DecisionRecord): string => {
     record.wakesOn,
     toMicroseconds(record.queueMs),
     toMicroseconds(record.cycleMs),
+    record.preemption === undefined ? null : [record.preemption.node, record.preemption.victims],
   ]
   return JSON.stringify(body)
 }
@@ -166,6 +169,11 @@ const decodeMiss = (value: unknown): NearestMiss => {
   return { node: string(node), lacks: amounts(lacks), reasons: array(reasons).map(string) }
 }
 
+const decodePreemption = (value: unknown): DecisionRecord['preemption'] & object => {
+  const [node, victims] = array(value)
+  return { node: string(node), victims: array(victims).map(string) }
+}
+
 /** The record again, or undefined if this version did not write that body: a store file may be damaged or forged. */
 export const decode = (columns: Columns, text: string): DecisionRecord | undefined => {
   try {
@@ -196,6 +204,7 @@ export const decode = (columns: Columns, text: string): DecisionRecord | undefin
       refused: array(body[13]).map(decodeRefusal),
       candidates: array(body[15]).map((candidate) => decodeCandidate(candidate, names)),
       ...(body[16] === null ? {} : { nearestMiss: decodeMiss(body[16]) }),
+      ...((body[20] ?? null) === null ? {} : { preemption: decodePreemption(body[20]) }),
       wakesOn: array(body[17]).map(string),
       message: columns.message,
       queueMs: number(body[18]),

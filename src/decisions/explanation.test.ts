@@ -101,6 +101,19 @@ describe('explanation in sentences', () => {
     ])
   })
 
+  test('a waiting pod that has others evicted: for how many it waits, where, and who they are', () => {
+    const victims = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => `default/${name}`)
+    assert.equal(
+      render(explain(waiting({ preemption: { node: 'node-7', victims } })))[1],
+      'It waits for 7 pods to leave node-7, of lower priority: ' +
+        'default/a, default/b, default/c, default/d, default/e and 2 more.',
+    )
+    assert.equal(
+      render(explain(waiting({ preemption: { node: 'node-7', victims: ['default/a'] } })))[1],
+      'It waits for 1 pod to leave node-7, of lower priority: default/a.',
+    )
+  })
+
   test('several reasons of one rule are told apart', () => {
     const refused = [
       {
@@ -119,6 +132,25 @@ describe('explanation in sentences', () => {
     )
     assert.match(text, /held back by its scheduling gates \(waiting for scheduling gates: \[a b\]\)/)
     assert.doesNotMatch(text, /decided in|Attempt/)
+  })
+
+  test('a pod whose gang is not there yet: how many are missing; one whose gang has no room: what the gang lacks', () => {
+    const words = 'waiting for minCount pods from a gang to appear in scheduling queue: 2 of 3 are there'
+    const held = {
+      outcome: 'gated',
+      message: words,
+      wakesOn: ['GangComplete'],
+      cycleMs: -1,
+      nodes: 0,
+      refused: [],
+    } as const
+    assert.match(told(waiting(held)), /others of its gang are missing \(.*: 2 of 3 are there\)\. It is considered once/)
+    const message =
+      'minCount (3) cannot be satisfied: 1 scheduled, 1 remaining. a/b: 0/1 nodes are available: 1 Insufficient cpu.'
+    assert.match(
+      told(waiting({ message })),
+      /Its gang is placed together or not at all: minCount \(3\) cannot be satisfied/,
+    )
   })
 
   test('a pod that the scheduler could not even read: its own words, and no talk of nodes', () => {

@@ -42,6 +42,8 @@ export interface Explanation {
   }[]
   readonly counterfactual: Counterfactual | null
   readonly nearestMiss: NearestMiss | null
+  /** the pods (namespace/name) that it has had evicted from a node to go there itself; null: none */
+  readonly preemption: { readonly node: string; readonly victims: readonly string[] } | null
   /** kinds of cluster events that could let it in, empty once it is bound */
   readonly wakesOn: readonly string[]
   readonly message: string
@@ -104,6 +106,14 @@ const cleaned = (record: DecisionRecord): DecisionRecord => ({
           reasons: record.nearestMiss.reasons.map((reason) => plain(reason)),
         },
       }),
+  ...(record.preemption === undefined
+    ? {}
+    : {
+        preemption: {
+          node: plain(record.preemption.node),
+          victims: record.preemption.victims.map((victim) => plain(victim)),
+        },
+      }),
   wakesOn: record.wakesOn.map((kind) => plain(kind)),
   message: plain(record.message, MAX_MESSAGE),
 })
@@ -147,6 +157,7 @@ export const explain = (
     candidates: clean.candidates.map(({ node, score, terms }) => ({ node, score, terms })),
     counterfactual: counterfactual(clean, options.rank),
     nearestMiss: clean.nearestMiss ?? null,
+    preemption: clean.preemption ?? null,
     wakesOn: outcome === 'bound' || outcome === 'deleted' ? [] : clean.wakesOn,
     message: clean.message,
     latencies: { queueMs: record.queueMs, cycleMs: record.cycleMs, bindMs: record.bindMs < 0 ? null : record.bindMs },
@@ -175,6 +186,7 @@ const EVENTS: ReadonlyMap<string, string> = new Map([
   ['PodLabel', 'the labels of a placed pod change'],
   ['PodScaleDown', 'a placed pod asks for less'],
   ['SelfGates', 'its scheduling gates are removed'],
+  ['GangComplete', 'enough members of its gang are there'],
   ['SelfLabel', 'its own labels change'],
   ['SelfToleration', 'it is given a toleration'],
   ['SelfScaleDown', 'it asks for less itself'],
@@ -273,13 +285,25 @@ const capital = (sentence: string): string =>
   // names of nodes keep their case
   /^(no|it) /.test(sentence) ? sentence.charAt(0).toUpperCase() + sentence.slice(1) : sentence
 
+/** Names of evicted pods that a sentence can bear. */
+const VICTIMS_NAMED = 5
+
 const waits = (explanation: Explanation): string[] => {
-  const { nodes, feasible, refused, message, nearestMiss, wakesOn } = explanation
+  const { nodes, feasible, refused, message, nearestMiss, preemption, wakesOn } = explanation
   const lines: string[] = []
+  if (preemption !== null) {
+    const { node, victims } = preemption
+    const named = victims.slice(0, VICTIMS_NAMED)
+    const more = victims.length - named.length
+    const who = listText(more > 0 ? [...named, `${numberText(more)} more`] : named)
+    lines.push(`It waits for ${amountText('pods', victims.length)} to leave ${node}, of lower priority: ${who}.`)
+  }
   if (refused.length > 0) {
     lines.push(
       `${feasible === 0 ? 'None' : numberText(feasible)} of ${nodesText(nodes)} can take it. ${refusedText(explanation)}.`,
     )
+    // Its gang waits with it: what that lacks is no matter of this pod's nodes.
+    if (message.startsWith('minCount ')) lines.push(`Its gang is placed together or not at all: ${message}`)
   } else if (message !== '') lines.push(`The scheduler says: ${message}`)
   const lacks = Object.entries(nearestMiss?.lacks ?? {}).filter(([, amount]) => amount > 0)
   if (nearestMiss !== null && lacks.length > 0) {
@@ -307,13 +331,19 @@ const timing = ({ attempt, decidedAt, latencies }: Explanation): string => {
 const also = (message: string, [before, after]: readonly [string, string]): string =>
   message === '' ? '' : `${before}${message}${after}`
 
-const opening = ({ pod, stage, node, message }: Explanation): string => {
+const held = ({ pod, message, wakesOn }: Explanation): string =>
+  wakesOn.includes('GangComplete')
+    ? `${pod} is held back because others of its gang are missing${also(message, [' (', ')'])}. It is considered once enough are there.`
+    : `${pod} is held back by its scheduling gates${also(message, [' (', ')'])}. It is considered once all are removed.`
+
+const opening = (explanation: Explanation): string => {
+  const { pod, stage, node, message } = explanation
   const openings = {
     bound: node === null ? `${pod} is bound${also(message, [': ', ''])}.` : `${pod} was placed on ${node}.`,
     reserved: `${pod} is on its way to ${node}: the API server has not confirmed it yet.`,
     failed: `${pod} was meant for ${node}, but could not be bound${also(message, [': ', ''])}.`,
     waiting: `${pod} waits.`,
-    gated: `${pod} is held back by its scheduling gates${also(message, [' (', ')'])}. It is considered once all are removed.`,
+    gated: held(explanation),
     deleted: `${pod} was deleted ${node === null ? 'before it was placed' : `after ${node} had been chosen for it`}.`,
   } as const satisfies Record<Outcome, string>
   return openings[stage]

@@ -37,11 +37,12 @@ describe('decision store', () => {
       decision({ id: 1, confidence: 0.75, reason: 'node-3 is quiet' }),
       waiting({ id: 2, pod: 'web-2', uid: 'u-2' }),
       decision({ id: 3, candidates: [candidate('a', { x: 1 }), candidate('b', { y: 2 }), candidate('c', {})] }),
+      waiting({ id: 5, preemption: { node: 'node-7', victims: ['default/a', 'other/b'] } }),
       decision({ id: 4, candidates: [], refused: [], usage: '', outcome: 'gated', node: '' }),
     ]
     for (const record of records) store.keep(record)
     for (const record of records) assert.deepEqual(store.get(record.id), record)
-    assert.equal(store.get(5), undefined)
+    assert.equal(store.get(6), undefined)
     assert.equal(store.get(Number.NaN), undefined)
     store.close()
   })

@@ -13,7 +13,27 @@ export interface ResourceKind {
 
 export const PODS: ResourceKind = { root: '/api/v1', plural: 'pods', namespaced: true }
 export const NODES: ResourceKind = { root: '/api/v1', plural: 'nodes', namespaced: false }
+export const PERSISTENT_VOLUMES: ResourceKind = { root: '/api/v1', plural: 'persistentvolumes', namespaced: false }
+export const PERSISTENT_VOLUME_CLAIMS: ResourceKind = {
+  root: '/api/v1',
+  plural: 'persistentvolumeclaims',
+  namespaced: true,
+}
+const STORAGE = '/apis/storage.k8s.io/v1'
+export const STORAGE_CLASSES: ResourceKind = { root: STORAGE, plural: 'storageclasses', namespaced: false }
+export const CSI_NODES: ResourceKind = { root: STORAGE, plural: 'csinodes', namespaced: false }
+export const CSI_DRIVERS: ResourceKind = { root: STORAGE, plural: 'csidrivers', namespaced: false }
+export const VOLUME_ATTACHMENTS: ResourceKind = { root: STORAGE, plural: 'volumeattachments', namespaced: false }
+export const STORAGE_CAPACITIES: ResourceKind = { root: STORAGE, plural: 'csistoragecapacities', namespaced: true }
 export const NAMESPACES: ResourceKind = { root: '/api/v1', plural: 'namespaces', namespaced: false }
+export const SERVICES: ResourceKind = { root: '/api/v1', plural: 'services', namespaced: true }
+export const REPLICATION_CONTROLLERS: ResourceKind = {
+  root: '/api/v1',
+  plural: 'replicationcontrollers',
+  namespaced: true,
+}
+export const REPLICA_SETS: ResourceKind = { root: '/apis/apps/v1', plural: 'replicasets', namespaced: true }
+export const STATEFUL_SETS: ResourceKind = { root: '/apis/apps/v1', plural: 'statefulsets', namespaced: true }
 export const EVENTS: ResourceKind = { root: '/apis/events.k8s.io/v1', plural: 'events', namespaced: true }
 export const LEASES: ResourceKind = { root: '/apis/coordination.k8s.io/v1', plural: 'leases', namespaced: true }
 export const DISRUPTION_BUDGETS: ResourceKind = {

@@ -279,3 +279,31 @@ void test('a note is cut at 1,024 bytes between characters and ends in " ..."', 
     { seed: 3, numRuns: 50 },
   )
 })
+
+reporting('a nomination is written along with the condition, and taken away again', async ({ server, reporter }) => {
+  const pod = slimPod('a')
+  const told = async (): Promise<unknown> => {
+    const exchange = await server.next(isCondition)
+    exchange.answer(200, {})
+    return (exchange.body as { status: { nominatedNodeName?: unknown } }).status.nominatedNodeName
+  }
+  reporter.failed(pod, 'Unschedulable', 'room is made', 'n1')
+  assert.equal(await told(), 'n1')
+  const waiting = { status: 'False', reason: 'Unschedulable', message: 'room is made' }
+  const nominated = slimPod('a', { nominatedNodeName: 'n1', scheduledCondition: waiting, resourceVersion: '8' })
+  reporter.failed(nominated, 'Unschedulable', 'room is made', '')
+  assert.equal(await told(), null)
+  reporter.denominated(nominated)
+  assert.equal(await told(), null)
+})
+
+reporting('who was evicted for whom and where, the victim is told', async ({ server, reporter }) => {
+  reporter.preempted(slimPod('victim', { schedulerName: 'other' }), slimPod('a'), 'n1')
+  const { body } = await server.next(isEvent)
+  const { regarding, ...event } = body as Record<string, Record<string, unknown>>
+  assert.equal(regarding?.['name'], 'victim')
+  assert.deepEqual(
+    [event['type'], event['reason'], event['action'], event['note'], event['reportingController']],
+    ['Normal', 'Preempted', 'Preempting', 'Preempted by pod uid-a on node n1', 'stowage'],
+  )
+})

@@ -3,7 +3,7 @@ import type { Random } from '../clock/random.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { type Pod, podKey } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
-import type { Reporter } from '../scheduling/ports.ts'
+import type { FailureReason, Reporter } from '../scheduling/ports.ts'
 import { backoffMs } from './backoff.ts'
 import { type ApiAnswer, type Connection } from './connection.ts'
 import { collectionPath, EVENTS, getObject, objectPath, PODS, STRATEGIC_MERGE_PATCH } from './objects.ts'
@@ -130,7 +130,7 @@ export class ApiReporter implements Reporter {
     this.#enqueue({ kind: 'scheduled', pod, nodeName, atMs: this.#options.clock.nowMs() })
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void {
     const atMs = this.#options.clock.nowMs()
     this.#warn(pod, message, atMs)
     const had = pod.scheduledCondition
@@ -333,31 +333,28 @@ export class ApiReporter implements Reporter {
   /** What an event says, in kube-scheduler's words, and who says it. */
   #told(job: Exclude<EventJob, { readonly kind: 'count' }>) {
     const { pod } = job
-    switch (job.kind) {
-      case 'failed':
-        return {
-          reportingController: pod.schedulerName,
-          action: 'Scheduling',
-          reason: 'FailedScheduling',
-          type: 'Warning',
-          note: job.note,
-        }
-      case 'scheduled':
-        return {
-          reportingController: pod.schedulerName,
-          action: 'Binding',
-          reason: 'Scheduled',
-          type: 'Normal',
-          note: cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
-        }
-      case 'preempted':
-        return {
-          reportingController: job.by.schedulerName,
-          action: 'Preempting',
-          reason: 'Preempted',
-          type: 'Normal',
-          note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
-        }
+    if (job.kind === 'failed')
+      return {
+        reportingController: pod.schedulerName,
+        action: 'Scheduling',
+        reason: 'FailedScheduling',
+        type: 'Warning',
+        note: job.note,
+      }
+    if (job.kind === 'scheduled')
+      return {
+        reportingController: pod.schedulerName,
+        action: 'Binding',
+        reason: 'Scheduled',
+        type: 'Normal',
+        note: cutNote(`Successfully assigned ${podKey(pod)} to ${job.nodeName}`),
+      }
+    return {
+      reportingController: job.by.schedulerName,
+      action: 'Preempting',
+      reason: 'Preempted',
+      type: 'Normal',
+      note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
     }
   }
 
@@ -394,7 +391,13 @@ export class ApiReporter implements Reporter {
     await this.#persist(pod, 'condition', request, async () => {
       const now = await getObject<PodObject>(this.#options.connection, PODS, pod.namespace, pod.name, this.#stop.signal)
       if (now?.metadata?.uid !== pod.uid || now.spec?.nodeName || now.metadata.deletionTimestamp) return false
-      if (this.#conditions.has(pod.uid)) return false
+      const newer = this.#conditions.get(pod.uid)
+      if (newer !== undefined) {
+        // Its words replace ours, but where the pod is nominated it may leave as it is.
+        const nomination = newer.nominatedNodeName ?? nominatedNodeName
+        this.#conditions.set(pod.uid, { ...newer, nominatedNodeName: nomination })
+        return false
+      }
       const had = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
       const said =
         condition === undefined ||

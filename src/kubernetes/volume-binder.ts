@@ -4,12 +4,12 @@ import { type Pod, podKey } from '../cluster/pod.ts'
 import { nodeTermMatches } from '../cluster/labels.ts'
 import type { Node } from '../cluster/node.ts'
 import type { KubeObject } from '../cluster/objects.ts'
-import type { VolumePlan } from '../cluster/volume-plan.ts'
 import {
   BOUND_BY_CONTROLLER,
   type PersistentVolume,
   type PersistentVolumeClaim,
   SELECTED_NODE,
+  type VolumePlan,
 } from '../cluster/volumes.ts'
 import { messageOf } from '../errors/catalogue.ts'
 import { BindFailure, type ClaimBinder } from '../scheduling/ports.ts'
@@ -164,7 +164,7 @@ export class ApiClaimBinder implements ClaimBinder {
           resolve()
         } catch (error) {
           end()
-          reject(error as Error)
+          reject(error)
         }
       }
       const lookAgain = (): void => {

@@ -15,19 +15,37 @@ import {
   resourceScore,
 } from './kube-scores.ts'
 import { type NodeMemo, NodeMemos } from './node-memos.ts'
-import type { Candidates, Policy, RankContext, Ranking, ScoreTerm } from './policy.ts'
+import { PodAffinityScore } from './pod-affinity-score.ts'
+import type { Candidates, Policy, RankContext, Ranking } from './policy.ts'
 import { ReusedRanking, ReusedTerm } from './reused.ts'
+import { SpreadScore } from './spread-score.ts'
+import { scoreVolumes } from './volume-score.ts'
 
 /** Weights of kube-scheduler's default profile. */
 export const WEIGHTS = {
   TaintToleration: 3,
   NodeAffinity: 2,
   NodeResourcesFit: 1,
+  VolumeBinding: 1,
+  PodTopologySpread: 2,
+  InterPodAffinity: 2,
   NodeResourcesBalancedAllocation: 1,
   ImageLocality: 1,
 } as const
 
 const noColumn = new Float64Array(0)
+
+// What concerns a pod beyond what concerns every pod.
+const BALANCE = 1
+const PREFERRED_NODES = 2
+const SPREAD = 4
+const POD_AFFINITY = 8
+const VOLUMES = 16
+
+const addTo = (scores: Float64Array, { values, weight }: ReusedTerm, count: number): void => {
+  // i < count = length of both
+  for (let i = 0; i < count; i++) scores[i]! += weight * values[i]!
+}
 
 /** Images of a pod that a memo has a bit for. */
 const IMAGE_BITS = 32
@@ -39,6 +57,7 @@ const IMAGE_BITS = 32
 export class KubeScoring implements Policy {
   readonly name: string
   readonly version = '1.37'
+  readonly readsSelectors = true
   readonly #scoreOf: (requested: number, capacity: number) => number
   readonly #memos = new NodeMemos()
   readonly #untolerated = new ClassValues(
@@ -54,15 +73,17 @@ export class KubeScoring implements Policy {
   readonly #taints = new ReusedTerm('TaintToleration', WEIGHTS.TaintToleration)
   readonly #affinity = new ReusedTerm('NodeAffinity', WEIGHTS.NodeAffinity)
   readonly #fit = new ReusedTerm('NodeResourcesFit', WEIGHTS.NodeResourcesFit)
+  readonly #volumes = new ReusedTerm('VolumeBinding', WEIGHTS.VolumeBinding)
+  readonly #spread = new ReusedTerm('PodTopologySpread', WEIGHTS.PodTopologySpread)
+  readonly #podAffinity = new ReusedTerm('InterPodAffinity', WEIGHTS.InterPodAffinity)
   readonly #balance = new ReusedTerm('NodeResourcesBalancedAllocation', WEIGHTS.NodeResourcesBalancedAllocation)
   readonly #images = new ReusedTerm('ImageLocality', WEIGHTS.ImageLocality)
   /** what each image of the pod counts where it is, at the current ranking */
   #worth = new Float64Array(0)
-  // kube-scheduler leaves out the plugins that do not concern a pod: four combinations.
-  readonly #plain = this.#rankingOf(false, false)
-  readonly #balanced = this.#rankingOf(false, true)
-  readonly #affine = this.#rankingOf(true, false)
-  readonly #affineBalanced = this.#rankingOf(true, true)
+  readonly #spreadScore = new SpreadScore()
+  readonly #podAffinityScore = new PodAffinityScore()
+  /** kube-scheduler leaves out the plugins that do not concern a pod: by which do */
+  readonly #rankings: (ReusedRanking | undefined)[] = []
 
   /** @param scoreOf how NodeResourcesFit judges one resource: `leastAllocatedOf` or `mostAllocatedOf` */
   constructor(name: string, scoreOf: (requested: number, capacity: number) => number) {
@@ -70,25 +91,39 @@ export class KubeScoring implements Policy {
     this.#scoreOf = scoreOf
   }
 
-  #rankingOf(affinity: boolean, balance: boolean): ReusedRanking {
-    const terms: ScoreTerm[] = [this.#taints]
-    if (affinity) terms.push(this.#affinity)
-    terms.push(this.#fit)
-    if (balance) terms.push(this.#balance)
-    terms.push(this.#images)
-    return new ReusedRanking(terms)
+  #rankingOf(concerns: number): ReusedRanking {
+    let ranking = this.#rankings[concerns]
+    if (ranking === undefined) {
+      const terms = [
+        this.#taints,
+        ...((concerns & PREFERRED_NODES) === 0 ? [] : [this.#affinity]),
+        this.#fit,
+        ...((concerns & VOLUMES) === 0 ? [] : [this.#volumes]),
+        ...((concerns & SPREAD) === 0 ? [] : [this.#spread]),
+        ...((concerns & POD_AFFINITY) === 0 ? [] : [this.#podAffinity]),
+        ...((concerns & BALANCE) === 0 ? [] : [this.#balance]),
+        this.#images,
+      ]
+      ranking = new ReusedRanking(terms)
+      this.#rankings[concerns] = ranking
+    }
+    return ranking
   }
 
-  rank({ shape }: Pod, { nodes, count }: Candidates, { cluster }: RankContext): Ranking {
+  rank(pod: Pod, { nodes, count }: Candidates, { cluster }: RankContext): Ranking {
+    const { shape } = pod
     const asksForRoom = amountOf(shape.request, CPU) > 0 || amountOf(shape.request, MEMORY) > 0
     const hasPreference = shape.preferredTerms.length > 0
-    const reused = hasPreference
-      ? asksForRoom
-        ? this.#affineBalanced
-        : this.#affine
-      : asksForRoom
-        ? this.#balanced
-        : this.#plain
+    const spreads = this.#spreadScore.score(pod, nodes, count, cluster, this.#spread.room(count))
+    const mindsPods = this.#podAffinityScore.score(pod, nodes, count, cluster, this.#podAffinity.room(count))
+    const bindsVolumes = scoreVolumes(pod, nodes, count, cluster, this.#volumes.room(count))
+    const reused = this.#rankingOf(
+      (asksForRoom ? BALANCE : 0) |
+        (hasPreference ? PREFERRED_NODES : 0) |
+        (spreads ? SPREAD : 0) |
+        (mindsPods ? POD_AFFINITY : 0) |
+        (bindsVolumes ? VOLUMES : 0),
+    )
     const scores = reused.room(count)
     const untolerated = this.#untolerated.for(shape, cluster)
     const base = untolerated.allZero ? WEIGHTS.TaintToleration * MAX_NODE_SCORE : 0
@@ -96,6 +131,9 @@ export class KubeScoring implements Policy {
     if (untolerated.allZero) this.#taints.room(count).fill(MAX_NODE_SCORE)
     else this.#scoreTaints(untolerated, nodes, count, cluster, scores)
     if (hasPreference) this.#scoreAffinity(shape, nodes, count, cluster, scores)
+    if (bindsVolumes) addTo(scores, this.#volumes, count)
+    if (spreads) addTo(scores, this.#spread, count)
+    if (mindsPods) addTo(scores, this.#podAffinity, count)
     this.#scoreImages(shape, nodes, count, cluster, scores)
     return reused.ranking
   }

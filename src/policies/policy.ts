@@ -52,6 +52,11 @@ export interface RankContext {
 export interface Policy {
   readonly name: string
   readonly version: string
+  /**
+   * Whether it looks at what Services and controllers select, which then must be known before anything is ranked.
+   * @default false
+   */
+  readonly readsSelectors?: boolean
   /** May throw or reject: then the profile's fallback places the pod. */
   rank(pod: Pod, candidates: Candidates, context: RankContext): Ranking | Promise<Ranking>
 }

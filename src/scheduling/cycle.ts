@@ -26,13 +26,13 @@ import {
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
 import {
-  findPreemption,
   foundRoom,
   NEVER_PREEMPTS,
   type Preemption,
   REASON_NO_VICTIMS,
   REASON_NOT_HELPFUL,
   VICTIMS_TERMINATING,
+  VictimSearch,
 } from './preemption.ts'
 import type { Profile } from './profile.ts'
 
@@ -153,6 +153,8 @@ interface Asked {
   refusedNodes: number
 }
 
+const NOBODY: readonly Pod[] = []
+
 const isPending = (answer: Ranking | Promise<Ranking>): answer is Promise<Ranking> =>
   typeof (answer as { then?: unknown } | undefined)?.then === 'function'
 
@@ -186,14 +188,21 @@ export class Cycle {
   /** The last refusal of each shape in the state of that version: an event often wakes thousands of pods of one template. */
   readonly #refused = new Map<PodShape, Refused>()
   #refusedVersion = -1
+  readonly #victims = new VictimSearch()
+  /** a bit for each constraint that looks at nothing but a pod's shape and one node with its pods */
+  readonly #localBits: number
   /** nodes that have no place for the pod because of pods nominated there */
   readonly #held = new Map<NodeIndex, FirstRefusal>()
+  /** policies that were seen not to answer at once */
+  readonly #answersLater = new WeakSet<Policy>()
+  #atOnce = false
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
 
   constructor(options: CycleOptions) {
     this.#options = options
+    this.#localBits = options.constraints.reduce((bits, { isLocal }, at) => (isLocal ? bits | (1 << at) : bits), 0)
     this.#tallies = options.constraints.map(() => ({ counts: new Int32Array(16) }))
   }
 
@@ -267,6 +276,31 @@ export class Cycle {
     }
   }
 
+  /**
+   * As `decide`, at once: a policy that does not answer at once is passed over for the fallback, from then on without being
+   * asked. Nobody is asked to make room.
+   * @throws as `decide`
+   */
+  decideAtOnce(pod: Pod, profile: Profile): Decision {
+    const { policy } = profile
+    let decision: Decision | undefined
+    this.#atOnce = true
+    try {
+      if (!this.#answersLater.has(policy)) {
+        const conclude = (made: Decision): void => {
+          decision = made
+        }
+        // Nobody waits for the answer, nor for its failure.
+        const callOff = this.decide(pod, profile, conclude, () => undefined)
+        if (callOff !== undefined) this.#answersLater.add(policy)
+        callOff?.()
+      }
+      return decision ?? this.#fallBack(pod, profile, 'it does not answer at once, as a gang needs it')
+    } finally {
+      this.#atOnce = false
+    }
+  }
+
   // Filtering
 
   /** What a pod like this one was told in the very same state. */
@@ -299,6 +333,7 @@ export class Cycle {
     if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
     if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
     let count = this.#free(nodeCount)
+    this.#reachedCount = 0
     for (const asked of this.#asked) {
       if (count === 0) break
       this.#reached.set(count === this.#nodes.length ? this.#nodes : this.#nodes.subarray(0, count))
@@ -645,7 +680,8 @@ export class Cycle {
     const refused = this.#refusals()
     const nearestMiss = this.#nearestMiss(pod)
     // Last, because it asks the rules about what is not.
-    const preemption = this.#lookForVictims(pod, profile)
+    const preemption = this.#atOnce ? undefined : this.#lookForVictims(pod, profile)
+    if (preemption === undefined) return this.#refuse(profile, rejectedBy, refused, reasons, [...wakesOn], nearestMiss)
     const message = `${reasons} ${preemption.text}`
     return this.#refuse(profile, rejectedBy, refused, message, [...wakesOn], nearestMiss, preemption)
   }
@@ -657,13 +693,16 @@ export class Cycle {
     if (this.#waitsForVictims(pod)) return { text: VICTIMS_TERMINATING, found: 'ineligible' }
     const startMs = clock.monotonicMs()
     const helpful = this.#helpfulNodes(pod)
-    const { preemption, reasons } = findPreemption({
+    const local = this.#asked.every(({ bit }) => (this.#localBits & bit) !== 0)
+    const { preemption, reasons } = this.#victims.find({
       pod,
       cluster,
       budgets,
       random,
       nodes: helpful.nodes,
       refusal: (node, imagined) => this.#refusalWithNominated(pod, node, imagined)?.refusal.reasons,
+      keeping: (node) => this.#keepingOn(node, pod),
+      local,
     })
     onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
     if (preemption !== undefined)
@@ -715,11 +754,15 @@ export class Cycle {
     return undefined
   }
 
+  #keepingOn(node: NodeIndex, pod: Pod): readonly Pod[] {
+    const { cluster } = this.#options
+    const nominated = cluster.nominated.size === 0 ? undefined : cluster.nominated.get(cluster.node(node).name)
+    return nominated === undefined ? NOBODY : keepingRoom(nominated, pod)
+  }
+
   /** As `#firstRefusal`, with the pods there that keep room from this one, and if they do not mind, also without. */
   #refusalWithNominated(pod: Pod, node: NodeIndex, imagined: Imagined): FirstRefusal | undefined {
-    const { cluster } = this.#options
-    const nominated = cluster.nominated.get(cluster.node(node).name)
-    const keeping = nominated === undefined ? [] : keepingRoom(nominated, pod)
+    const keeping = this.#keepingOn(node, pod)
     if (keeping.length > 0) {
       for (const other of keeping) imagined.add(other)
       const refused = this.#firstRefusal(pod, node)

@@ -139,6 +139,18 @@ const play = async (steps: readonly Step[], asynchronous: boolean): Promise<stri
   }
   let seen = 0
   let overcommittedByOthers = false
+  /** The API server has taken evictions: those pods are on their way out. */
+  const evict = (): void => {
+    for (const name of world.evictor.evicted.splice(0))
+      changed(
+        pods.find((truth) => truth.name === name),
+        (truth) => {
+          truth.deleting = true
+          evicted.add(truth)
+        },
+      )
+  }
+  const evicted = new Set<Truth>()
   for (const it of steps) {
     switch (it.what) {
       case 'pod': {
@@ -245,6 +257,7 @@ const play = async (steps: readonly Step[], asynchronous: boolean): Promise<stri
         break
     }
     await world.quiet()
+    evict()
     const conservation = world.scheduler.conservation()
     const { bound, waiting, gated, deleted, inFlight } = conservation
     assert.equal(bound + waiting + gated + deleted + inFlight, conservation.seen, 'the sum holds')
@@ -258,11 +271,19 @@ const play = async (steps: readonly Step[], asynchronous: boolean): Promise<stri
   // In the end everything is known of, and everybody answers: what can be placed is placed.
   world.scheduler.start()
   for (let round = 0; round < 12; round++) {
+    // Who was evicted is gone before long.
+    for (const truth of evicted) {
+      if (!pods.includes(truth)) continue
+      pods.splice(pods.indexOf(truth), 1)
+      world.scheduler.pods.gone('default', truth.name, `uid-${truth.name}`)
+    }
+    evicted.clear()
     for (const truth of pods) world.scheduler.pods.seen(objectOf(truth))
     for (let answer = answers.shift(); answer !== undefined; answer = answers.shift()) answer()
     await world.quiet()
     while (world.binder.waiting.length > 0) answerBind(0)
     await world.passes(12_000)
+    evict()
   }
   for (const truth of pods) world.scheduler.pods.seen(objectOf(truth))
   await world.quiet()

@@ -1,4 +1,5 @@
 import type { Pod } from '../cluster/pod.ts'
+import type { VolumePlan } from '../cluster/volumes.ts'
 
 /** How a bind can fail. `gone`: pod or node no longer exist or the pod is deleting; `conflict`: it is bound already or changed; `error`: anything that may pass. */
 export type BindFailureKind = 'gone' | 'conflict' | 'error'
@@ -20,6 +21,12 @@ export interface Binder {
   bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void>
 }
 
+/** Has the claims of a pod bound that is going to a node. Asked only where there are claims that are not bound. */
+export interface ClaimBinder {
+  /** Resolves once all are bound, which may take minutes. @throws BindFailure in kube-scheduler's words */
+  bindClaims(pod: Pod, nodeName: string, plan: VolumePlan, signal: AbortSignal): Promise<void>
+}
+
 /** Makes pods leave. */
 export interface Evictor {
   /**
@@ -30,6 +37,9 @@ export interface Evictor {
   evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean>
 }
 
+/** Of the condition PodScheduled=False. */
+export type FailureReason = 'Unschedulable' | 'SchedulerError' | 'SchedulingGated'
+
 /**
  * Tells people: events and conditions, in kube-scheduler's words. Calls return at once; the work is queued behind binds,
  * folded where kube-scheduler folds it, and `drain` sends what is left. Never throws.
@@ -39,9 +49,10 @@ export interface Reporter {
   scheduled(pod: Pod, nodeName: string): void
   /**
    * Warning FailedScheduling with `message`, and the condition PodScheduled=False with `reason` and `message` if it changed.
+   * @param reason `SchedulingGated`: others of its gang are missing, which no room would help
    * @param nominatedNodeName written along with the condition; '' clears it; undefined leaves it alone
    */
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void
   /** The pod has lost its nomination to one that matters more. */
   denominated(pod: Pod): void
   /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */
@@ -71,7 +82,7 @@ export type AttemptResult = 'scheduled' | 'unschedulable' | 'error'
 /** Told of what the scheduler does, for metrics and live views. Called in hot paths: must be quick and must not throw. */
 export interface SchedulingObserver {
   attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
-  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `Reserve`, `Bind` */
+  /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `PreBind`, `Bind` */
   phase(schedulerName: string, phase: string, durationMs: number): void
   bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
   /** pods of lower priority were looked for that could make room; 0 victims: in vain */

@@ -1,7 +1,7 @@
 import type { Random } from '../clock/random.ts'
 import type { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { NodeIndex } from '../cluster/node.ts'
-import type { Pod } from '../cluster/pod.ts'
+import type { Pod, PodShape } from '../cluster/pod.ts'
 import type { ClusterState, Imagined } from '../cluster/state.ts'
 
 export const REASON_NO_VICTIMS = 'No preemption victims found for incoming pod'
@@ -45,6 +45,19 @@ export interface PreemptionQuestion {
   readonly random: Random
   /** Why the node refuses the pod in what is imagined; undefined: it does not. */
   refusal(node: NodeIndex, imagined: Imagined): readonly string[] | undefined
+  /** pods nominated to the node that keep their room from the pod */
+  keeping(node: NodeIndex): readonly Pod[]
+  /** What a node says depends on nothing but the pod's shape, the node, and the pods that are or will be there. */
+  readonly local: boolean
+}
+
+/** What was found out about one node, and all that it depends on. */
+interface Remembered {
+  readonly generation: number
+  readonly budgetsVersion: number
+  readonly lower: readonly Pod[]
+  readonly keeping: readonly Pod[]
+  readonly answer: Preemption | readonly string[]
 }
 
 export interface PreemptionAnswer {
@@ -61,10 +74,13 @@ const byImportance = (a: Pod, b: Pod): number => {
 }
 
 /** Which pods of a lower priority would have to leave the node, or why that would not help. */
-const victimsOn = (node: NodeIndex, question: PreemptionQuestion): Preemption | readonly string[] => {
-  const { pod, cluster, budgets } = question
-  const lower = [...cluster.podsOn(node)].filter(({ priority }) => priority < pod.priority)
-  if (lower.length === 0) return [REASON_NO_VICTIMS]
+const victimsOn = (
+  node: NodeIndex,
+  there: readonly Pod[],
+  question: PreemptionQuestion,
+): Preemption | readonly string[] => {
+  const { cluster, budgets } = question
+  const lower = [...there]
   return cluster.imagine(node, (imagined) => {
     for (const candidate of lower) imagined.remove(candidate)
     const refused = question.refusal(node, imagined)
@@ -116,28 +132,71 @@ const cheaper = (a: Preemption, b: Preemption): boolean => {
   return false
 }
 
+const lowerOn = (node: NodeIndex, { pod, cluster }: PreemptionQuestion): Pod[] => {
+  const lower: Pod[] = []
+  for (const other of cluster.podsOn(node)) if (other.priority < pod.priority) lower.push(other)
+  return lower
+}
+
+const sameList = (a: readonly Pod[], b: readonly Pod[]): boolean =>
+  a.length === b.length && a.every((pod, i) => pod === b[i])
+
 /**
- * Where a pod that fits nowhere would fit if pods of lower priority left, at the least cost (kube-scheduler's
- * DefaultPreemption, v1.37). Changes nothing.
+ * Looks for victims. What was found on each node is remembered for the pods of one template, which mostly come together:
+ * the next asks about the same nodes, of which few have changed.
  */
-export const findPreemption = (question: PreemptionQuestion): PreemptionAnswer => {
-  const { nodes, random } = question
-  const reasons = new Map<string, number>()
-  const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, Math.floor(nodes.length * CANDIDATES.share)))
-  const offset = nodes.length === 0 ? 0 : random.below(nodes.length)
-  let best: Preemption | undefined
-  let found = 0
-  let anyHarmless = false
-  for (let i = 0; i < nodes.length && !(anyHarmless && found >= enough); i++) {
-    // the remainder is below length
-    const answer = victimsOn(nodes[(offset + i) % nodes.length]!, question)
-    if (!('victims' in answer)) {
-      for (const reason of answer) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
-      continue
+export class VictimSearch {
+  readonly #remembered = new Map<NodeIndex, Remembered>()
+  #shape: PodShape | undefined
+  #priority = 0
+
+  /**
+   * Where a pod that fits nowhere would fit if pods of lower priority left, at the least cost (kube-scheduler's
+   * DefaultPreemption, v1.37). Changes nothing.
+   */
+  find(question: PreemptionQuestion): PreemptionAnswer {
+    const { nodes, pod, random } = question
+    if (this.#shape !== pod.shape || this.#priority !== pod.priority) this.#remembered.clear()
+    this.#shape = pod.shape
+    this.#priority = pod.priority
+    const reasons = new Map<string, number>()
+    const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, Math.floor(nodes.length * CANDIDATES.share)))
+    const offset = nodes.length === 0 ? 0 : random.below(nodes.length)
+    let best: Preemption | undefined
+    let found = 0
+    let anyHarmless = false
+    for (let i = 0; i < nodes.length && !(anyHarmless && found >= enough); i++) {
+      // the remainder is below length
+      const answer = this.#victimsOn(nodes[(offset + i) % nodes.length]!, question)
+      if (!('victims' in answer)) {
+        for (const reason of answer) reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+        continue
+      }
+      found++
+      if (answer.violations === 0) anyHarmless = true
+      if (best === undefined || cheaper(answer, best)) best = answer
     }
-    found++
-    if (answer.violations === 0) anyHarmless = true
-    if (best === undefined || cheaper(answer, best)) best = answer
+    return { preemption: best, reasons }
   }
-  return { preemption: best, reasons }
+
+  #victimsOn(node: NodeIndex, question: PreemptionQuestion): Preemption | readonly string[] {
+    const { cluster, budgets, local } = question
+    const lower = lowerOn(node, question)
+    if (lower.length === 0) return [REASON_NO_VICTIMS]
+    if (!local) return victimsOn(node, lower, question)
+    // an index in use
+    const generation = cluster.generation[node]!
+    const keeping = question.keeping(node)
+    const known = this.#remembered.get(node)
+    if (
+      known?.generation === generation &&
+      known.budgetsVersion === budgets.version &&
+      sameList(known.lower, lower) &&
+      sameList(known.keeping, keeping)
+    )
+      return known.answer
+    const answer = victimsOn(node, lower, question)
+    this.#remembered.set(node, { generation, budgetsVersion: budgets.version, lower, keeping, answer })
+    return answer
+  }
 }

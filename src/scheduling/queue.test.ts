@@ -354,6 +354,35 @@ describe('a refused pod', () => {
   })
 })
 
+describe('pods that are placed together', () => {
+  it('are popped together wherever they wait, and back off for equally long', () => {
+    const bench = new Bench()
+    const old = bench.add('old')
+    for (let time = 0; time < 3; time++) {
+      assert.equal(bench.pop(), old)
+      bench.queue.refused(old, FIT, 'no room')
+      bench.queue.notify(bench.deleted())
+    }
+    assert.equal(old.place, 'backoff')
+    const fresh = bench.add('fresh')
+    assert.equal(bench.pop(), fresh)
+    assert.equal(bench.queue.take(old), true)
+    assert.equal(bench.queue.take(fresh), false, 'it is popped already')
+    bench.queue.refusedTogether([fresh, old], FIT, 'no room for both')
+    bench.queue.notify(bench.deleted())
+    assert.deepEqual([fresh.rejections, old.rejections], [4, 4])
+    assert.equal(fresh.readyAtMs, old.readyAtMs)
+  })
+
+  it('go before others of their priority when they are put first, and after those that matter more', () => {
+    const bench = new Bench()
+    bench.add('early')
+    bench.queue.advance(bench.add('late'))
+    bench.add('urgent', (builder) => builder.priority(1))
+    assert.deepEqual(bench.popped(), ['urgent', 'late', 'early'])
+  })
+})
+
 describe('a gated pod', () => {
   it('is not tried before its last gate is gone', () => {
     const bench = new Bench()

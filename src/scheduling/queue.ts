@@ -84,6 +84,10 @@ const beforeInActive = (a: QueuedPod, b: QueuedPod): boolean =>
 const beforeInBackoff = (a: QueuedPod, b: QueuedPod): boolean =>
   a.readyAtMs === b.readyAtMs ? beforeInActive(a, b) : a.readyAtMs < b.readyAtMs
 
+/** Whether two pods of one shape are alike to every rule that is asked about events. */
+const lookAlike = (a: Pod, b: Pod): boolean =>
+  a.labels === b.labels && a.namespace === b.namespace && a.priority === b.priority && a.volumes === b.volumes
+
 export interface PodQueueOptions {
   readonly clock: Clock
   readonly cluster: ClusterView
@@ -91,6 +95,8 @@ export interface PodQueueOptions {
   readonly constraints: readonly Constraint[]
   /** told whenever a pod can be popped that could not be before */
   readonly onReady: () => void
+  /** why a pod is not to be tried before something else is there, undefined if nothing holds it back */
+  readonly holdsBack?: (pod: Pod) => string | undefined
   readonly onQueued: (queue: QueueName, event: string) => void
 }
 
@@ -176,7 +182,7 @@ export class PodQueue {
   add(pod: Pod): QueuedPod {
     const entry = new QueuedPod(pod, this.#options.clock.nowMs())
     this.#takeTurn(entry)
-    this.#activate(entry, 'PodAdd')
+    this.#admit(entry, 'PodAdd')
     return entry
   }
 
@@ -206,7 +212,7 @@ export class PodQueue {
       entry.pod = pod
       entry.fault = ''
       entry.reason = ''
-      this.#activate(entry, 'PodUpdate')
+      this.#admit(entry, 'PodUpdate')
       return
     }
     if (entry.place === 'unschedulable') {
@@ -223,7 +229,7 @@ export class PodQueue {
       this.#leave(entry)
       entry.pod = pod
       entry.reason = ''
-      this.#activate(entry, 'SelfGates')
+      this.#admit(entry, 'SelfGates')
       return
     }
     // Its priority may have moved it within its heap.
@@ -263,13 +269,47 @@ export class PodQueue {
           best = head
       }
     }
-    if (best === undefined) return undefined
-    this.#leave(best)
-    best.place = 'inFlight'
-    best.attempts++
-    best.eventsFrom = this.#firstEvent + this.#events.length
-    this.#inFlight.add(best)
+    if (best !== undefined) this.#fly(best)
     return best
+  }
+
+  /** Pops a pod out of its turn, whatever it waits for. @returns false if it cannot be tried now */
+  take(entry: QueuedPod): boolean {
+    const { awaits, fault, place } = entry
+    if (place === 'inFlight' || place === 'none' || place === 'gated' || fault !== '' || awaits !== undefined)
+      return false
+    this.#fly(entry)
+    return true
+  }
+
+  /** Puts a waiting pod before all others of its priority, until it has been tried. */
+  advance(entry: QueuedPod): void {
+    if (entry.turn < 0) return
+    const lane = this.#laneOf(entry.pod.schedulerName)
+    const heap =
+      entry.place === 'active' ? lane.active : entry.place === 'backoff' ? this.#backoffHeap(lane, entry) : undefined
+    heap?.remove(entry)
+    entry.turn -= Number.MAX_SAFE_INTEGER
+    heap?.push(entry)
+  }
+
+  /** What holds the pod back may be another, or over. */
+  review(entry: QueuedPod): void {
+    if (entry.place === 'gated') {
+      if (this.#heldBack(entry)) return
+      this.#leave(entry)
+      entry.reason = ''
+      this.#activate(entry, 'GangComplete')
+    } else if (entry.place === 'unschedulable' && entry.fault === '' && entry.awaits === undefined)
+      this.#wakeUp(entry, 'GangComplete')
+  }
+
+  #fly(entry: QueuedPod): void {
+    this.#leave(entry)
+    entry.place = 'inFlight'
+    entry.attempts++
+    entry.eventsFrom = this.#firstEvent + this.#events.length
+    this.#inFlight.add(entry)
   }
 
   /** The bind begins: events need not be kept for the pod any longer. */
@@ -306,14 +346,32 @@ export class PodQueue {
     else this.#ready(entry, waker)
   }
 
+  /** As `refused` for pods that are placed together or not at all: they back off for equally long. */
+  refusedTogether(entries: readonly QueuedPod[], rejectedBy: number, reason: string): void {
+    const rejections = entries.reduce((most, entry) => Math.max(most, entry.rejections), 0)
+    for (const entry of entries) {
+      entry.rejections = rejections
+      this.refused(entry, rejectedBy, reason)
+    }
+  }
+
   /** A pod has begun to leave, or is gone, that was to make room for this one. */
   departs(entry: QueuedPod, uid: string): void {
     if (entry.awaits?.delete(uid) === true && entry.awaits.size === 0) this.#release(entry)
   }
 
+  /** The room that was being made for the pod is now for one that matters more: it must look for another. */
+  lostNomination(entry: QueuedPod): void {
+    if (entry.awaits !== undefined) entry.missed ??= 'PodDelete'
+    else if (entry.place === 'unschedulable') this.#wakeUp(entry, 'NominationLost')
+  }
+
   /** Some of the pods that were to make room for this one will not leave: it is tried again after its back-off. */
   evictionFailed(entry: QueuedPod): void {
     if (entry.awaits === undefined) return
+    // An error's back-off, which nothing cuts short: an API server that refuses must not be asked without end.
+    entry.consecutiveErrors++
+    this.#takeTurn(entry)
     entry.missed ??= 'PodDelete'
     this.#release(entry)
   }
@@ -339,7 +397,7 @@ export class PodQueue {
   giveBack(entry: QueuedPod): void {
     entry.attempts--
     this.done(entry)
-    this.#activate(entry, 'AttemptCalledOff')
+    this.#admit(entry, 'AttemptCalledOff')
   }
 
   /** Something happened in the cluster that may let waiting pods in. */
@@ -399,15 +457,26 @@ export class PodQueue {
   }
 
   /** To the active queue, or to the gated pods. */
-  #activate(entry: QueuedPod, event: string): void {
-    const gates = gatesOf(entry.pod)
-    if (gates.length > 0) {
-      entry.place = 'gated'
-      entry.reason = waitingForGates(gates)
-      this.#gated.add(entry)
-      this.#options.onQueued('gated', event)
+  #admit(entry: QueuedPod, event: string): void {
+    if (!this.#heldBack(entry)) {
+      this.#activate(entry, event)
       return
     }
+    entry.place = 'gated'
+    this.#gated.add(entry)
+    this.#options.onQueued('gated', event)
+  }
+
+  /** Whether the pod must not be tried yet; `reason` says why. */
+  #heldBack(entry: QueuedPod): boolean {
+    const gates = gatesOf(entry.pod)
+    const reason = gates.length > 0 ? waitingForGates(gates) : this.#options.holdsBack?.(entry.pod)
+    if (reason === undefined) return false
+    entry.reason = reason
+    return true
+  }
+
+  #activate(entry: QueuedPod, event: string): void {
     entry.place = 'active'
     this.#laneOf(entry.pod.schedulerName).active.push(entry)
     this.#options.onQueued('active', event)
@@ -490,7 +559,15 @@ export class PodQueue {
       }
     }
     if (apart === 0) return
-    for (const entry of group.pods) if (this.#anyHelps(apart, entry.pod, event)) this.#wakeUpBy(entry, event)
+    // Most are of one template, one after another: what helps one helps the next.
+    let before: Pod | undefined
+    let helps = false
+    for (const entry of group.pods) {
+      const { pod } = entry
+      if (before === undefined || !lookAlike(before, pod)) helps = this.#anyHelps(apart, pod, event)
+      before = pod
+      if (helps) this.#wakeUpBy(entry, event)
+    }
   }
 
   /** A pod for which others are being evicted is not tried before they leave; that one of them is gone is no news. */

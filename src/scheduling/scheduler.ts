@@ -3,20 +3,25 @@ import type { Random } from '../clock/random.ts'
 import { DisruptionBudgets } from '../cluster/disruption-budgets.ts'
 import type { ClusterEvent } from '../cluster/events.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
-import type { NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
+import type { GangSource, PodGroupObject } from '../cluster/gangs.ts'
+import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { isFinished, type Pod, podKey, type PodShape } from '../cluster/pod.ts'
 import { noResources, type ResourceNames } from '../cluster/resources.ts'
 import type { ClusterState } from '../cluster/state.ts'
-import { NO_VOLUMES } from '../cluster/volumes.ts'
+import { PodClaims } from '../cluster/volume-plan.ts'
+import { NO_VOLUMES, type VolumePlan } from '../cluster/volumes.ts'
 import type { Constraint } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
+import { type GangCandidate, type GangStep, placeGang } from './gang-step.ts'
+import { type Gang, Gangs } from './gangs.ts'
 import {
   type AttemptResult,
   type Binder,
   BindFailure,
+  type ClaimBinder,
   type Conservation,
   type Evictor,
   type QueueName,
@@ -26,6 +31,8 @@ import {
 import type { Preemption } from './preemption.ts'
 import type { Profile } from './profile.ts'
 import { PodQueue, type QueuedPod } from './queue.ts'
+import { STORAGE_FEEDS, type StorageFeeds, storageFeeds } from './storage-feeds.ts'
+import { namespaceFeed, SELECTOR_FEEDS, type SelectorFeeds, selectorFeeds } from './topology-feeds.ts'
 
 /** Where the scheduler tells what happens inside it. */
 export interface SchedulingLog {
@@ -45,6 +52,7 @@ export interface SchedulerOptions {
   /** written by nobody but this scheduler */
   readonly cluster: ClusterState
   readonly binder: Binder
+  readonly claimBinder: ClaimBinder
   readonly evictor: Evictor
   readonly reporter: Reporter
   readonly decisions: DecisionSink
@@ -96,7 +104,9 @@ interface Bind {
   readonly nodeName: string
   readonly decisionId: number
   readonly cycleMs: number
-  readonly startMs: number
+  startMs: number
+  /** calls off the wait for the pod's claims; undefined: that is over, or there was none */
+  preparing: AbortController | undefined
   /** the node on which the API server has shown it, '' while it has not */
   seenOn: string
   /** it was deleted before the API server answered */
@@ -116,6 +126,10 @@ interface Tracked {
 interface ActiveProfile {
   readonly profile: Profile
   rankings: number
+}
+
+interface GangMember extends GangCandidate {
+  readonly tracked: Tracked
 }
 
 /** Stands for the shape of a pod that could not be read. Such a pod is never tried. */
@@ -146,13 +160,20 @@ const unreadableShape: PodShape = {
 export class Scheduler {
   readonly pods: ObjectFeed<PodObject>
   readonly nodes: ObjectFeed<NodeObject>
+  readonly namespaces: ObjectFeed<KubeObject>
+  /** undefined: no profile's policy looks at what Services and controllers select */
+  readonly selectors: SelectorFeeds | undefined
+  readonly storage: StorageFeeds
   /** what preemption must know before anything is decided */
   readonly disruptionBudgets: ObjectFeed<PodDisruptionBudgetObject>
+  /** objects that say how many pods are placed together; where there are none of an API, pods that ask for them wait */
+  readonly podGroups: Readonly<Record<Exclude<GangSource, 'stowage.dev'>, ObjectFeed<PodGroupObject>>>
 
   readonly #options: SchedulerOptions
   readonly #cluster: ClusterState
   readonly #queue: PodQueue
   readonly #cycle: Cycle
+  readonly #gangs: Gangs
   readonly #budgets = new DisruptionBudgets()
   /** by a victim's uid, who waits for it to begin to leave */
   readonly #awaited = new Map<string, Set<QueuedPod>>()
@@ -169,9 +190,13 @@ export class Scheduler {
   #drained = false
   #podsSynced = false
   #nodesSynced = false
+  #topologySynced = 0
+  #storageSynced = 0
   #budgetsSynced = false
   #sliceAhead = false
   #bindsInFlight = 0
+  /** of these, pods whose claims are not bound yet: that may take minutes, so they hold up nobody */
+  #preparing = 0
   #evictionsInFlight = 0
   #rankingsInFlight = 0
   #fallbacks = 0
@@ -187,10 +212,24 @@ export class Scheduler {
     this.#nextDecisionId = options.firstDecisionId ?? 1
     this.#yieldToEvents = options.yieldToEvents ?? setImmediate
     for (const profile of options.profiles) this.#profiles.set(profile.schedulerName, { profile, rankings: 0 })
+    this.#gangs = new Gangs({
+      clock,
+      isOurs: (schedulerName) => this.#profiles.has(schedulerName),
+      isPlaced: (uid) => cluster.placeOf(uid) !== '',
+      onFreed: (gang) => this.#freeGang(gang),
+      onHeld: (gang) => this.#tellGang(gang),
+      unreadable: (object, thrown) => this.#cannotRead('PodGroup', nameOf(object), thrown),
+    })
+    this.podGroups = {
+      'scheduling.k8s.io': this.#gangs.feed('scheduling.k8s.io'),
+      'scheduling.x-k8s.io': this.#gangs.feed('scheduling.x-k8s.io'),
+      'scheduling.volcano.sh': this.#gangs.feed('scheduling.volcano.sh'),
+    }
     this.#queue = new PodQueue({
       clock,
       cluster,
       constraints,
+      holdsBack: (pod) => this.#gangs.holdsBack(pod),
       onReady: () => this.#wake(),
       onQueued: (queue, event) => observer.queued(queue, event),
     })
@@ -208,9 +247,31 @@ export class Scheduler {
       gone: (_namespace, _name, uid) => this.#podGone(uid),
       synced: () => {
         this.#podsSynced = true
+        for (const gang of this.#gangs.begun()) this.#completeFirst(gang)
         this.#wake()
       },
     }
+    this.storage = storageFeeds(this.#cluster.volumes, {
+      changed: (events) => this.#changed(events),
+      unreadable: (kind, object, thrown) => this.#cannotRead(kind, nameOf(object), thrown),
+      synced: () => {
+        this.#storageSynced++
+        this.#wake()
+      },
+    })
+    const topology = {
+      changed: () => {
+        this.#stateVersion++
+      },
+      unreadable: (kind: string, object: KubeObject, thrown: unknown) => this.#cannotRead(kind, nameOf(object), thrown),
+      synced: () => {
+        this.#topologySynced++
+        this.#wake()
+      },
+    }
+    this.namespaces = namespaceFeed(cluster, topology)
+    const policies = options.profiles.flatMap(({ fallback, policy }) => [policy, ...(fallback ? [fallback] : [])])
+    if (policies.some(({ readsSelectors }) => readsSelectors)) this.selectors = selectorFeeds(cluster, topology)
     this.nodes = {
       seen: (object) => this.#nodeSeen(object),
       gone: (_namespace, name) => this.#changed(this.#cluster.removeNode(name)),
@@ -240,17 +301,32 @@ export class Scheduler {
     this.#running = true
     for (const { fault, pod } of this.#queue.waiting())
       if (fault !== '') this.#options.reporter.failed(pod, 'SchedulerError', fault)
+    this.#gangs.tellAgain()
     this.#wake()
   }
 
   /** Begins no more attempts until `start`; binds on their way go on. */
   pause(): void {
     this.#running = false
+    this.#stopPreparing()
+  }
+
+  /** Whoever decides next goes on with the claims: what is done about them the API server knows. */
+  #stopPreparing(): void {
+    for (const { bind } of this.#tracked.values())
+      bind?.preparing?.abort(new Error('this scheduler may not decide any more'))
   }
 
   /** Whether everything that exists has been seen once. */
   get synced(): boolean {
-    return this.#podsSynced && this.#nodesSynced && this.#budgetsSynced
+    const topologyFeeds = 1 + (this.selectors === undefined ? 0 : SELECTOR_FEEDS)
+    return (
+      this.#storageSynced === STORAGE_FEEDS &&
+      this.#podsSynced &&
+      this.#nodesSynced &&
+      this.#budgetsSynced &&
+      this.#topologySynced === topologyFeeds
+    )
   }
 
   /** What metrics.k8s.io measured on a node. */
@@ -273,11 +349,12 @@ export class Scheduler {
     this.#running = false
     this.#drained = true
     this.#queue.stop()
+    this.#gangs.stop()
+    this.#stopPreparing()
     for (const tracked of this.#tracked.values()) {
       if (tracked.callOff === undefined) continue
       this.#endRanking(tracked)
-      this.#queue.giveBack(tracked.entry)
-      this.#move(tracked, 'waiting')
+      this.#giveBack(tracked)
     }
     if (this.#requestsInFlight > 0) {
       const abort = (): void => this.#stopBinds.abort(signal.reason)
@@ -318,7 +395,8 @@ export class Scheduler {
         sinceMs: entry.seenAtMs,
         reason: entry.reason,
         rejectedBy: [...new Set(rejecting.map(({ name }) => name))],
-        wakesOn: entry.place === 'gated' ? ['SelfGates'] : [...new Set(rejecting.flatMap(({ wakesOn }) => wakesOn))],
+        wakesOn:
+          entry.place === 'gated' ? [ungatedBy(entry.pod)] : [...new Set(rejecting.flatMap(({ wakesOn }) => wakesOn))],
       }
     }
   }
@@ -368,6 +446,7 @@ export class Scheduler {
       this.#podUnreadable(object, thrown)
       return
     }
+    this.#gangs.seen(pod)
     if (pod.nodeName !== '') this.#podSeenOnNode(pod)
     else if (isFinished(pod.phase)) this.#podGone(pod.uid)
     else {
@@ -387,6 +466,7 @@ export class Scheduler {
     if (tracked.bind !== undefined) {
       // The API server has shown the bind before it answered.
       tracked.bind.seenOn = pod.nodeName
+      tracked.bind.preparing?.abort(new Error('somebody else bound the pod'))
       if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
       return
     }
@@ -414,7 +494,7 @@ export class Scheduler {
     const entry = this.#queue.add(pod)
     const gated = entry.place === 'gated'
     const tracked = this.#track(entry, gated ? 'gated' : 'waiting')
-    if (gated) this.#keep(tracked, pod, 'gated', factsOf(entry.reason, ['SelfGates']), -1, 0)
+    if (gated) this.#keep(tracked, pod, 'gated', factsOf(entry.reason, [ungatedBy(pod)]), -1, 0)
     return tracked
   }
 
@@ -438,6 +518,7 @@ export class Scheduler {
       annotations: {},
       ownerUid: '',
       controller: '',
+      gang: undefined,
       nodeName: '',
       nominatedNodeName: '',
       phase: 'Pending',
@@ -460,11 +541,13 @@ export class Scheduler {
 
   #podGone(uid: string): void {
     this.#departs(uid)
+    this.#gangs.gone(uid)
     this.#changed(this.#cluster.removePod(uid))
     const tracked = this.#tracked.get(uid)
     if (tracked === undefined) return
     if (tracked.bind !== undefined) {
       tracked.bind.gone = true
+      tracked.bind.preparing?.abort(new Error('the pod is gone'))
       return
     }
     this.#tracked.delete(uid)
@@ -508,7 +591,7 @@ export class Scheduler {
   #slice(): void {
     const { clock } = this.#options
     const untilMs = clock.monotonicMs() + SLICE_MS
-    while (this.#running && this.#bindsInFlight < this.#maxBindsInFlight) {
+    while (this.#running && this.#bindsInFlight - this.#preparing < this.#maxBindsInFlight) {
       const entry = this.#queue.pop(this.#isOpen)
       if (entry === undefined) return
       this.#attempt(entry)
@@ -535,6 +618,11 @@ export class Scheduler {
     }
     if (pod.deleting) {
       this.#skip(tracked)
+      return
+    }
+    const gang = this.#gangs.of(pod.uid)
+    if (gang !== undefined && this.#gangs.isShort(gang)) {
+      this.#attemptGang(gang, tracked)
       return
     }
     this.#move(tracked, 'inFlight')
@@ -573,24 +661,29 @@ export class Scheduler {
     const { clock, observer, reporter } = this.#options
     const { entry } = tracked
     const changed = entry.pod.deleting || entry.pod.shape !== pod.shape || entry.pod.labels !== pod.labels
-    if (changed || !this.#running) {
-      // While the policy thought, it has become another pod than the one ranked, or we may decide no longer.
-      this.#queue.giveBack(entry)
-      this.#move(tracked, 'waiting')
+    const gang = this.#gangs.of(pod.uid)
+    if (changed || !this.#running || (gang !== undefined && this.#gangs.isShort(gang))) {
+      // While the policy thought, it has become another pod than the one ranked, others of its gang have gone, or we may
+      // decide no longer.
+      this.#giveBack(tracked)
       return
     }
-    if (decision.fellBack !== undefined) {
-      this.#fallbacks++
-      observer.fellBack(profile.schedulerName, profile.policy.name, decision.fellBack)
-    }
+    this.#noteFallback(profile, decision)
     const cycleMs = clock.monotonicMs() - startMs
     const { facts, nodeName } = decision
     if (decision.node >= 0) {
+      let plan: VolumePlan | undefined
+      try {
+        plan = this.#planVolumes(pod, decision.node)
+      } catch (thrown) {
+        this.#broke(tracked, thrown, cycleMs)
+        return
+      }
       const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
-      this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
-      this.#queue.done(entry)
+      if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
+      this.#reserved(tracked, pod, decision, cycleMs)
       this.#changed(events)
-      this.#bind(tracked, entry.pod, nodeName, cycleMs)
+      this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
       return
     }
     this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(entry))
@@ -609,17 +702,181 @@ export class Scheduler {
     if (preemption !== undefined) this.#evict(entry, preemption)
   }
 
+  #noteFallback({ policy, schedulerName }: Profile, { fellBack }: Decision): void {
+    if (fellBack === undefined) return
+    this.#fallbacks++
+    this.#options.observer.fellBack(schedulerName, policy.name, fellBack)
+  }
+
+  /** The pod counts on its node, and is the queue's no more. */
+  #reserved(tracked: Tracked, pod: Pod, { facts, nodeName }: Decision, cycleMs: number): void {
+    const { entry } = tracked
+    this.#keep(tracked, pod, 'reserved', facts, cycleMs, this.#queue.waitedMs(entry), nodeName)
+    this.#queue.done(entry)
+    this.#gangs.releaseRoom(pod.uid)
+  }
+
+  /** The attempt came to nothing that anybody should be told of. */
+  #giveBack(tracked: Tracked): void {
+    this.#queue.giveBack(tracked.entry)
+    this.#inQueue(tracked)
+  }
+
+  #inQueue(tracked: Tracked): void {
+    this.#move(tracked, tracked.entry.place === 'gated' ? 'gated' : 'waiting')
+  }
+
+  // Gangs
+
+  /** Places all of a gang that wait, or as many as there is room for, if enough of them are placed then; else none. */
+  #attemptGang(gang: Gang, first: Tracked): void {
+    const { clock } = this.#options
+    if (this.#gangs.holdsBack(first.entry.pod) !== undefined) {
+      this.#giveBack(first)
+      return
+    }
+    const members = this.#gather(gang, first)
+    const startMs = clock.monotonicMs()
+    let step: GangStep<GangMember>
+    try {
+      step = placeGang(members, {
+        cluster: this.#cluster,
+        minCount: gang.minCount ?? 0,
+        placed: this.#gangs.placed(gang),
+        decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile),
+        plan: (pod, node) => this.#planVolumes(pod, node),
+        changed: () => {
+          this.#stateVersion++
+        },
+      })
+    } catch (thrown) {
+      for (const { tracked } of members) this.#broke(tracked, thrown, clock.monotonicMs() - startMs)
+      return
+    }
+    const cycleMs = clock.monotonicMs() - startMs
+    if (!step.whole) {
+      this.#refusedTogether(gang, members, step, cycleMs)
+      return
+    }
+    for (const { candidate, decision } of step.placed) {
+      this.#noteFallback(candidate.profile, decision)
+      this.#reserved(candidate.tracked, candidate.pod, decision, cycleMs)
+    }
+    const placed = new Set(step.placed.map(({ candidate }) => candidate))
+    for (const member of members) {
+      const decision = step.refused.get(member)
+      if (placed.has(member) || decision === undefined) continue
+      const { tracked, pod } = member
+      const { facts, rejectedBy } = decision
+      this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(tracked.entry))
+      if (rejectedBy === 0) this.#queue.failed(tracked.entry, facts.message)
+      else this.#queue.refused(tracked.entry, rejectedBy, facts.message)
+      this.#toldUnschedulable(tracked, facts.message, cycleMs)
+    }
+    this.#changed(step.events)
+    for (const { candidate, decision, plan } of step.placed)
+      this.#bind(candidate.tracked, candidate.pod, decision.nodeName, cycleMs, plan)
+  }
+
+  /** The popped pod and the others of its gang that wait, out of the queue, in the order of their turns. */
+  #gather(gang: Gang, first: Tracked): GangMember[] {
+    const members: GangMember[] = []
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked === undefined || (tracked !== first && !this.#queue.take(tracked.entry))) continue
+      const { pod } = tracked.entry
+      const active = this.#profiles.get(pod.schedulerName)
+      if (active === undefined) continue
+      this.#move(tracked, 'inFlight')
+      members.push({ tracked, pod, profile: active.profile })
+    }
+    return members.sort((a, b) => b.pod.priority - a.pod.priority || a.tracked.entry.turn - b.tracked.entry.turn)
+  }
+
+  #refusedTogether(
+    gang: Gang,
+    members: readonly GangMember[],
+    step: GangStep<GangMember> & { readonly whole: false },
+    cycleMs: number,
+  ): void {
+    const { message, refused, rejectedBy, wakesOn } = step
+    for (const member of members) {
+      const { pod, tracked } = member
+      const decision = refused.get(member)
+      const facts = decision === undefined ? factsOf(message, wakesOn) : { ...decision.facts, message }
+      this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(tracked.entry))
+    }
+    const entries = members.map(({ tracked }) => tracked.entry)
+    if (rejectedBy === 0) for (const entry of entries) this.#queue.failed(entry, message)
+    else this.#queue.refusedTogether(entries, rejectedBy, message)
+    for (const { tracked } of members) this.#toldUnschedulable(tracked, message, cycleMs)
+    if (this.#gangs.placed(gang) > 0) this.#completeFirst(gang)
+  }
+
+  #toldUnschedulable(tracked: Tracked, message: string, cycleMs: number): void {
+    const { pod } = tracked.entry
+    this.#move(tracked, 'waiting')
+    this.#attempted(pod.schedulerName, 'unschedulable', cycleMs)
+    this.#options.reporter.failed(pod, 'Unschedulable', message)
+  }
+
+  /** Some of its members have a node already: the others go before all that matter no more than they. */
+  #completeFirst(gang: Gang): void {
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place === 'waiting') this.#queue.advance(tracked.entry)
+    }
+  }
+
+  #freeGang(gang: Gang): void {
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place !== 'gated' && tracked?.place !== 'waiting') continue
+      this.#queue.review(tracked.entry)
+      this.#inQueue(tracked)
+    }
+  }
+
+  /** Members know how many of them are there. */
+  #tellGang(gang: Gang): void {
+    if (!this.#running) return
+    for (const uid of gang.members.keys()) {
+      const tracked = this.#tracked.get(uid)
+      if (tracked?.place !== 'gated') continue
+      const { entry } = tracked
+      this.#queue.review(entry)
+      this.#inQueue(tracked)
+      const { pod, reason } = entry
+      if (entry.place !== 'gated' || ungatedBy(pod) !== GANG_COMPLETE) continue
+      this.#keep(tracked, pod, 'gated', factsOf(reason, [GANG_COMPLETE]), -1, 0)
+      this.#options.reporter.failed(pod, 'SchedulingGated', reason)
+    }
+  }
+
+  /** A member that could not be bound gets its place back, unless that takes too long: the others have theirs for good. */
+  #keepRoom(entry: QueuedPod, nodeName: string): void {
+    const { pod } = entry
+    if (this.#gangs.of(pod.uid) === undefined) return
+    this.#queue.advance(entry)
+    this.#changed(this.#cluster.nominate(pod, nodeName))
+    this.#gangs.keepRoom(pod.uid, () => {
+      if (this.#cluster.nominationOf(pod.uid) === nodeName) this.#changed(this.#cluster.nominate(pod, ''))
+    })
+  }
+
   // Preemption
 
   /** Room is kept for the pod from now on; pods that matter less lose theirs there. */
   #nominate(pod: Pod, nodeName: string): void {
     const changes = this.#cluster.nominationOf(pod.uid) !== nodeName
     const events = changes ? this.#cluster.nominate(pod, nodeName) : []
-    for (const other of [...(this.#cluster.nominated.get(nodeName)?.values() ?? [])]) {
+    for (const other of this.#cluster.nominated.get(nodeName)?.values() ?? []) {
       // Nominations of other schedulers are theirs to take back.
       if (other.priority >= pod.priority || !this.#profiles.has(other.schedulerName)) continue
       events.push(...this.#cluster.nominate(other, ''))
       this.#options.reporter.denominated(other)
+      const tracked = this.#tracked.get(other.uid)
+      if (tracked !== undefined) this.#queue.lostNomination(tracked.entry)
     }
     if (changes || events.length > 0) this.#changed(events)
   }
@@ -679,13 +936,24 @@ export class Scheduler {
 
   // Binding
 
-  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number): void {
+  /** What has to be done about the claims of a pod before it is bound; undefined: nothing. */
+  #planVolumes(pod: Pod, node: number): VolumePlan | undefined {
+    const claims = PodClaims.of(pod, this.#cluster.volumes)
+    if (claims === undefined || (typeof claims === 'object' && claims.allBound)) return undefined
+    const plan = typeof claims === 'object' ? claims.plan(this.#cluster.node(node)) : undefined
+    if (plan === undefined)
+      throw new StowageError('INTERNAL', { found: `${podKey(pod)} was allowed on a node that cannot have its volumes` })
+    return plan
+  }
+
+  #bind(tracked: Tracked, pod: Pod, nodeName: string, cycleMs: number, plan: VolumePlan | undefined): void {
     const startMs = this.#options.clock.monotonicMs()
     const { decisionId } = tracked
-    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, seenOn: '', gone: false }
+    const preparing = plan === undefined ? undefined : new AbortController()
+    const bind: Bind = { nodeName, decisionId, cycleMs, startMs, preparing, seenOn: '', gone: false }
     tracked.bind = bind
     this.#bindsInFlight++
-    this.#ask(pod, nodeName)
+    this.#ask(pod, bind, plan)
       .then(
         () => this.#bound(tracked, bind),
         (thrown: unknown) => this.#bindFailed(tracked, bind, thrown),
@@ -701,8 +969,25 @@ export class Scheduler {
   }
 
   /** A binder that throws has rejected. */
-  async #ask(pod: Pod, nodeName: string): Promise<void> {
-    await this.#options.binder.bind(pod, nodeName, this.#stopBinds.signal)
+  async #ask(pod: Pod, bind: Bind, plan: VolumePlan | undefined): Promise<void> {
+    const { binder, claimBinder, clock, observer } = this.#options
+    if (plan !== undefined && bind.preparing !== undefined) {
+      this.#preparing++
+      try {
+        const signal = AbortSignal.any([this.#stopBinds.signal, bind.preparing.signal])
+        await claimBinder.bindClaims(pod, bind.nodeName, plan, signal)
+        bind.preparing = undefined
+        // That may have taken minutes, and who else has come to the node meanwhile is known.
+        if (isOvercommitted(this.#cluster, bind.nodeName, pod))
+          throw new BindFailure('conflict', `others have taken the room on node ${bind.nodeName} meanwhile`)
+      } finally {
+        this.#preparing--
+        const startMs = clock.monotonicMs()
+        observer.phase(pod.schedulerName, 'PreBind', startMs - bind.startMs)
+        bind.startMs = startMs
+      }
+    }
+    await binder.bind(pod, bind.nodeName, this.#stopBinds.signal)
   }
 
   #bound(tracked: Tracked, bind: Bind): void {
@@ -711,6 +996,7 @@ export class Scheduler {
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     if (tracked.place === 'inFlight') this.#move(tracked, 'bound')
     // Else it is remembered until it is seen bound: older views of it may still be on their way.
     if (bind.seenOn !== '' || bind.gone) this.#tracked.delete(pod.uid)
@@ -731,8 +1017,11 @@ export class Scheduler {
     const { entry } = tracked
     const { pod } = entry
     const bindMs = clock.monotonicMs() - bind.startMs
-    const message = `running Bind plugin "DefaultBinder": ${messageOf(thrown)}`
+    const plugin = bind.preparing === undefined ? 'Bind plugin "DefaultBinder"' : 'PreBind plugin "VolumeBinding"'
+    const message = `running ${plugin}: ${messageOf(thrown)}`
+    const calledOff = this.#stopBinds.signal.aborted || bind.preparing?.signal.aborted === true
     tracked.bind = undefined
+    this.#cluster.volumes.release(pod.uid)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'error', bind.cycleMs + bindMs)
     log.debug('a bind failed', { pod: podKey(pod), node: bind.nodeName, error: thrown })
@@ -757,7 +1046,11 @@ export class Scheduler {
     }
     // What is gone will be seen to be gone; what we called off ourselves is nobody's failure.
     const gone = thrown instanceof BindFailure && thrown.kind === 'gone'
-    if (!gone && !this.#stopBinds.signal.aborted) reporter.failed(pod, 'SchedulerError', message)
+    if (gone || calledOff) return
+    this.#keepRoom(entry, bind.nodeName)
+    // The autoscalers were told where it would go.
+    if (bind.preparing === undefined) reporter.failed(pod, 'SchedulerError', message)
+    else reporter.failed(pod, 'SchedulerError', message, '')
   }
 
   // Bookkeeping
@@ -849,6 +1142,17 @@ const requestOf = ({ request }: PodShape, names: ResourceNames): Readonly<Record
   return named
 }
 
+/** Whether a node holds more than it has of anything that the pod, which counts there already, asks for. */
+const isOvercommitted = (cluster: ClusterState, nodeName: string, { shape }: Pod): boolean => {
+  const node = cluster.indexOf(nodeName)
+  if (node < 0) return false
+  const { podCount, maxPods, requested, allocatable } = cluster
+  if ((podCount[node] ?? 0) > (maxPods[node] ?? 0)) return true
+  return shape.request.indexes.some(
+    (resource) => (requested[resource]?.[node] ?? 0) > (allocatable[resource]?.[node] ?? 0),
+  )
+}
+
 /** Those of the victims that have not begun to leave. */
 const stillThere = ({ victims }: Preemption): ReadonlySet<string> =>
   new Set(victims.filter(({ deleting }) => !deleting).map(({ uid }) => uid))
@@ -867,9 +1171,15 @@ const factsOf = (message: string, wakesOn: readonly string[]): DecisionFacts => 
   message,
 })
 
+/** What lets members of a gang in that is short of them. */
+const GANG_COMPLETE = 'GangComplete'
+
+/** What ends that a pod is held back. */
+const ungatedBy = ({ shape }: Pod): string => (shape.schedulingGates.length > 0 ? 'SelfGates' : GANG_COMPLETE)
+
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-const nameOf = (object: PodObject | NodeObject | PodDisruptionBudgetObject): string => {
+const nameOf = (object: KubeObject): string => {
   const { namespace, name } = object.metadata ?? {}
   return [namespace, name].filter((part) => typeof part === 'string').join('/')
 }

@@ -16,8 +16,17 @@ import {
   type Verdict,
 } from '../constraints/constraint.ts'
 import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.ts'
+import type { VolumePlan } from '../cluster/volumes.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policies/policy.ts'
-import { type Binder, BindFailure, type Evictor, type Reporter, type SchedulingObserver } from './ports.ts'
+import {
+  type Binder,
+  BindFailure,
+  type ClaimBinder,
+  type Evictor,
+  type FailureReason,
+  type Reporter,
+  type SchedulingObserver,
+} from './ports.ts'
 import type { Profile } from './profile.ts'
 import { Scheduler, type SchedulerOptions } from './scheduler.ts'
 
@@ -141,6 +150,27 @@ export class MemoryEvictor implements Evictor {
   }
 }
 
+/** A volume controller's side: the claims of each pod wait for `answer`. */
+export class MemoryClaimBinder implements ClaimBinder {
+  readonly waiting: { readonly pod: Pod; readonly nodeName: string; answer(failure?: BindFailure): void }[] = []
+
+  bindClaims(pod: Pod, nodeName: string, _plan: VolumePlan, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request = {
+        pod,
+        nodeName,
+        answer: (failure?: BindFailure): void => {
+          this.waiting.splice(this.waiting.indexOf(request), 1)
+          if (failure === undefined) resolve()
+          else reject(failure)
+        },
+      }
+      this.waiting.push(request)
+      signal.addEventListener('abort', () => request.answer(new BindFailure('error', 'aborted')), { once: true })
+    })
+  }
+}
+
 export class MemoryReporter implements Reporter {
   readonly lines: string[] = []
   /** pod -> the nominated node that was written last */
@@ -151,7 +181,7 @@ export class MemoryReporter implements Reporter {
     this.lines.push(`${pod.name} -> ${nodeName}`)
   }
 
-  failed(pod: Pod, reason: 'Unschedulable' | 'SchedulerError', message: string, nominatedNodeName?: string): void {
+  failed(pod: Pod, reason: FailureReason, message: string, nominatedNodeName?: string): void {
     this.lines.push(`${pod.name} ${reason}: ${message}`)
     if (nominatedNodeName !== undefined) this.nominations.set(pod.name, nominatedNodeName)
   }
@@ -208,6 +238,7 @@ export class World {
   readonly clock = new VirtualClock()
   readonly cluster = new ClusterState()
   readonly binder = new MemoryBinder()
+  readonly claimBinder = new MemoryClaimBinder()
   readonly evictor = new MemoryEvictor()
   readonly reporter = new MemoryReporter()
   readonly decisions = new MemoryDecisions()
@@ -224,6 +255,7 @@ export class World {
       constraints: [selects(), fits()],
       cluster: this.cluster,
       binder: this.binder,
+      claimBinder: this.claimBinder,
       evictor: this.evictor,
       reporter: this.reporter,
       decisions: this.decisions,
@@ -239,6 +271,9 @@ export class World {
     for (const node of nodes) this.scheduler.nodes.seen(node)
     for (const pod of pods) this.scheduler.pods.seen(pod)
     this.scheduler.nodes.synced()
+    for (const feed of Object.values(this.scheduler.storage)) feed.synced()
+    this.scheduler.namespaces.synced()
+    for (const feed of Object.values(this.scheduler.selectors ?? {})) feed.synced()
     this.scheduler.pods.synced()
     this.scheduler.disruptionBudgets.synced()
     this.scheduler.start()

@@ -159,6 +159,11 @@ const Room = Type.Object(
   closed,
 )
 
+const Preemption = Type.Object(
+  { node: Type.String(), victims: listOf(Type.String({ description: 'namespace/name' })) },
+  { ...closed, description: 'the pods that have to leave a node before this one can go there' },
+)
+
 const NearestMiss = Type.Object(
   { node: Type.String(), lacks: amounts('by resource'), reasons: listOf(Type.String()) },
   closed,
@@ -206,6 +211,7 @@ export const Decision = Type.Object(
       ),
     ),
     nearestMiss: Type.Optional(NearestMiss),
+    preemption: Type.Optional(Preemption),
     wakesOn: listOf(Type.String()),
     message: Type.String(),
     queueMs: Type.Number(),
@@ -273,6 +279,7 @@ export const Explanation = Type.Object(
       ),
     ),
     nearestMiss: nullable(NearestMiss),
+    preemption: nullable(Preemption),
     wakesOn: listOf(Type.String({ description: 'kind of cluster event that could let it in' })),
     message: Type.String(),
     latencies: Type.Object({ queueMs: Type.Number(), cycleMs: Type.Number(), bindMs: nullable(Type.Number()) }, closed),

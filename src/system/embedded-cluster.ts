@@ -7,6 +7,7 @@ import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { type EmbeddedApiServer, startApiServer } from '../simulation/apiserver/server.ts'
 import type { NodeShape } from '../simulation/node-shapes.ts'
 import { startVirtualNodes, type VirtualNodes } from '../simulation/virtual-nodes.ts'
+import { startVolumeController } from '../simulation/volume-controller.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface EmbeddedClusterOptions {
@@ -55,7 +56,7 @@ const writeKubeconfig = (path: string, text: string): (() => void) => {
 }
 
 /**
- * An API server in this process, with virtual nodes.
+ * An API server in this process, with virtual nodes, and somebody who binds claims to volumes.
  * @throws StowageError PORT_IN_USE, FILE_UNWRITABLE; then nothing is left running
  */
 export const startEmbeddedCluster = async (options: EmbeddedClusterOptions): Promise<EmbeddedCluster> => {
@@ -67,9 +68,11 @@ export const startEmbeddedCluster = async (options: EmbeddedClusterOptions): Pro
     log: (message) => log.error(message),
   })
   let nodes: VirtualNodes | undefined
+  let stopVolumes = (): void => {}
   let folder: string | undefined
   let removeKubeconfig = (): void => {}
   const stop = async (): Promise<void> => {
+    stopVolumes()
     await nodes?.stop()
     await server.stop()
     removeKubeconfig()
@@ -87,6 +90,7 @@ export const startEmbeddedCluster = async (options: EmbeddedClusterOptions): Pro
       log: (message) => log.warn(message),
       reportUsage: (name, cpuMilli, memoryBytes) => server.setNodeUsage(name, { cpuMilli, memoryBytes }),
     })
+    stopVolumes = startVolumeController({ objects: server.objects, clock, log: (message) => log.warn(message) })
     nodes.addNodes(options.nodes)
     return { server, nodes, kubeconfigPath, stop }
   } catch (error) {

@@ -26,13 +26,36 @@ import { type Connection, openConnection } from '../kubernetes/connection.ts'
 import { ApiEvictor } from '../kubernetes/evictor.ts'
 import { runLeaderElection } from '../kubernetes/leader-election.ts'
 import { ListWatch, UNFINISHED_PODS } from '../kubernetes/list-watch.ts'
-import { collectionPath, DISRUPTION_BUDGETS, NODES, PODS, type ResourceKind, serverVersion } from '../kubernetes/objects.ts'
+import {
+  collectionPath,
+  CSI_DRIVERS,
+  CSI_NODES,
+  DISRUPTION_BUDGETS,
+  NAMESPACES,
+  NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  PODS,
+  REPLICA_SETS,
+  REPLICATION_CONTROLLERS,
+  type ResourceKind,
+  serverVersion,
+  SERVICES,
+  STATEFUL_SETS,
+  STORAGE_CAPACITIES,
+  STORAGE_CLASSES,
+  VOLUME_ATTACHMENTS,
+} from '../kubernetes/objects.ts'
+import { findPodGroups } from '../kubernetes/pod-groups.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
+import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
 import { Scheduler } from '../scheduling/scheduler.ts'
+import type { StorageFeeds } from '../scheduling/storage-feeds.ts'
+import type { SelectorFeeds } from '../scheduling/topology-feeds.ts'
 import type { Log } from '../telemetry/log.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { explainPod } from './explaining.ts'
@@ -165,6 +188,7 @@ export class SchedulingSystem {
         },
       },
       evictor: new ApiEvictor({ ...client, random: random.fork() }),
+      claimBinder: new ApiClaimBinder({ ...client, cluster: this.cluster }),
       reporter: this.#reporter,
       decisions: {
         keep: (record) => {
@@ -194,9 +218,12 @@ export class SchedulingSystem {
     const version = await serverVersion(this.connection, signal)
     log.info('connected', { server: this.connection.address, version })
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
+    this.#read(NAMESPACES, this.scheduler.namespaces)
+    this.#readSelectors(this.scheduler.selectors)
+    this.#readStorage(this.scheduler.storage)
     this.#read<PodObject>(PODS, this.scheduler.pods, UNFINISHED_PODS)
     this.#read<PodDisruptionBudgetObject>(DISRUPTION_BUDGETS, this.scheduler.disruptionBudgets)
-    this.#running.push(this.#readUsage())
+    this.#running.push(this.#readUsage(), this.#readPodGroups())
     if (this.#configuration.leaderElection.enabled) {
       this.#running.push(this.#stand())
     } else this.#lead()
@@ -444,6 +471,36 @@ export class SchedulingSystem {
     })
     this.#watches.push({ kind: kind.plural, watch })
     this.#running.push(watch.run(this.#reading.signal))
+  }
+
+  #readStorage(storage: StorageFeeds): void {
+    this.#read(PERSISTENT_VOLUME_CLAIMS, storage.claims)
+    this.#read(PERSISTENT_VOLUMES, storage.volumes)
+    this.#read(STORAGE_CLASSES, storage.classes)
+    this.#read(CSI_NODES, storage.csiNodes)
+    this.#read(CSI_DRIVERS, storage.csiDrivers)
+    this.#read(VOLUME_ATTACHMENTS, storage.attachments)
+    this.#read(STORAGE_CAPACITIES, storage.capacities)
+  }
+
+  #readSelectors(selectors: SelectorFeeds | undefined): void {
+    if (selectors === undefined) return
+    this.#read(SERVICES, selectors.services)
+    this.#read(REPLICA_SETS, selectors.replicaSets)
+    this.#read(STATEFUL_SETS, selectors.statefulSets)
+    this.#read(REPLICATION_CONTROLLERS, selectors.replicationControllers)
+  }
+
+  #readPodGroups(): Promise<void> {
+    const { clock, log } = this.#options
+    return findPodGroups({
+      connection: this.connection,
+      clock,
+      random: seededRandom(this.#configuration.scheduling.seed),
+      signal: this.#reading.signal,
+      onServed: (source, kind) => this.#read(kind, this.scheduler.podGroups[source]),
+      onTrouble: (why) => log.warn('cannot find out which PodGroups are served', { why }),
+    })
   }
 
   #readUsage(): Promise<void> {

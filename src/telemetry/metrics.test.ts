@@ -24,6 +24,8 @@ const busy = (): Metrics => {
   metrics.bound('stowage', 2, 1_500)
   metrics.bound('stowage', 40, 100)
   metrics.queued('active', 'PodAdd')
+  metrics.preempted(3)
+  metrics.preempted(0)
   metrics.fellBack('stowage', 'random')
   metrics.unreadable('Pod')
   metrics.decided({ outcome: 'reserved', policy: 'kube-default', source: 'heuristic', cycleMs: 0.04 })
@@ -59,6 +61,9 @@ test('dashboards made for kube-scheduler find its names, labels and buckets', as
     ['scheduler_pod_scheduling_sli_duration_seconds_sum{attempts="2"}', 1.5],
     ['scheduler_pod_scheduling_sli_duration_seconds_count{attempts="15+"}', 1],
     ['scheduler_pod_scheduling_attempts_bucket{le="2"}', 1],
+    ['scheduler_preemption_attempts_total', 2],
+    ['scheduler_preemption_victims_bucket{le="4"}', 1],
+    ['scheduler_preemption_victims_sum', 3],
     ['scheduler_pending_pods{queue="unschedulable"}', 3],
     ['scheduler_pending_pods{queue="gated"}', 4],
     ['scheduler_queue_incoming_pods_total{queue="active",event="PodAdd"}', 1],

@@ -2,13 +2,9 @@ import type { Verdict } from './kube-scheduler.ts'
 
 /** One thing in which the two do not agree about a pod. */
 export interface Difference {
-  readonly about: 'outcome' | 'message' | 'feasible nodes' | 'scores' | 'choice'
+  readonly about: 'outcome' | 'message' | 'victims' | 'feasible nodes' | 'scores' | 'choice'
   readonly text: string
 }
-
-/** kube-scheduler's message as far as this version of ours can say it. */
-const comparable = (message: string, preemption: boolean): string =>
-  preemption ? message : message.replace(/\.? preemption: .*$/s, '.')
 
 const totals = (scores: Verdict['scores']): Map<string, number> =>
   new Map(Array.from(scores, ([node, terms]) => [node, terms.values().reduce((sum, value) => sum + value, 0)]))
@@ -19,7 +15,13 @@ const best = (scores: ReadonlyMap<string, number>): Set<string> => {
 const list = (names: Iterable<string>): string => `[${[...names].sort().join(' ')}]`
 
 /** Everything in which the two do not agree. */
-export const differences = (theirs: Verdict, ours: Verdict, preemption: boolean): Difference[] => {
+/** @param plugins whose scores ours has */
+export const differences = (judged: Verdict, ours: Verdict, plugins: ReadonlySet<string>): Difference[] => {
+  const scored = ([plugin]: readonly [string, number]): boolean => plugins.has(plugin)
+  const theirs: Verdict = {
+    ...judged,
+    scores: new Map(Array.from(judged.scores, ([node, terms]) => [node, new Map([...terms].filter(scored))])),
+  }
   const found: Difference[] = []
   const differ = (about: Difference['about'], text: string): void => void found.push({ about, text })
   const told = ({ outcome, node, message }: Verdict): string =>
@@ -27,8 +29,9 @@ export const differences = (theirs: Verdict, ours: Verdict, preemption: boolean)
   if (theirs.outcome !== ours.outcome) {
     differ('outcome', `theirs ${told(theirs)} | ours ${told(ours)}`)
   } else if (theirs.outcome === 'refused') {
-    const message = comparable(theirs.message, preemption)
-    if (message !== ours.message) differ('message', `theirs ${message} | ours ${ours.message}`)
+    if (theirs.message !== ours.message) differ('message', `theirs ${theirs.message} | ours ${ours.message}`)
+    const evicts = ({ node, victims }: Verdict): string => `${list(victims)} on ${node}`
+    if (evicts(theirs) !== evicts(ours)) differ('victims', `theirs ${evicts(theirs)} | ours ${evicts(ours)}`)
   }
   if (theirs.outcome !== 'bound') return found
   const more = [...theirs.feasible].filter((node) => !ours.feasible.has(node))

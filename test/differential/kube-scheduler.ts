@@ -5,7 +5,14 @@ import { createServer, type Server } from 'node:http'
 import { systemClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
 import type { ObjectFeed } from '../../src/cluster/feed.ts'
-import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
+import type {
+  KubeList,
+  KubeObject,
+  NodeObject,
+  PersistentVolumeClaimObject,
+  PersistentVolumeObject,
+  PodObject,
+} from '../../src/cluster/objects.ts'
 import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
 import { ListWatch } from '../../src/kubernetes/list-watch.ts'
 import {
@@ -13,19 +20,22 @@ import {
   createObject,
   deleteObject,
   listObjects,
+  MERGE_PATCH,
   NAMESPACES as NAMESPACE_KIND,
   NODES,
   patchObject,
   PODS,
 } from '../../src/kubernetes/objects.ts'
 import { type ControlPlane, realControlPlane } from '../real-control-plane.ts'
-import { type Change, NAMESPACES, PRIORITIES, RUNTIME_CLASSES, type World } from './worlds.ts'
+import { type Change, NAMESPACES, type OtherObject, PRIORITIES, RUNTIME_CLASSES, type World } from './worlds.ts'
 
 /** What a scheduler said of one pod. */
 export interface Verdict {
   readonly outcome: 'bound' | 'refused' | 'gated'
-  /** the chosen node, '' if none */
+  /** the chosen node, or the one on which room is made; '' if none */
   readonly node: string
+  /** `namespace/name` of the pods that have to go for it */
+  readonly victims: ReadonlySet<string>
   /** of the PodScheduled condition, '' if bound */
   readonly message: string
   /** names of the nodes that passed every rule */
@@ -34,11 +44,24 @@ export interface Verdict {
   readonly scores: ReadonlyMap<string, ReadonlyMap<string, number>>
 }
 
-/** The cluster as the API server has it. */
-export interface Listed {
+/** A world as the API server has it. Its placed pods come as news. */
+export interface Begun {
+  readonly namespaces: readonly KubeObject[]
   readonly nodes: readonly NodeObject[]
-  readonly pods: readonly PodObject[]
+  readonly others: readonly OtherObject[]
 }
+
+/** What became of a pod that was created. */
+export interface Decided {
+  /** as the API server stored it */
+  readonly created: PodObject
+  /** as it was when the verdict showed */
+  readonly seen: PodObject
+  readonly verdict: Verdict
+}
+
+/** What has become of pods since it was asked the last time, in order. */
+export type PodNews = { readonly seen: PodObject } | { readonly goneUid: string }
 
 /** What was sent is not taken by the API server: no scheduler ever sees such a pod. */
 export class RefusedByApi extends Error {}
@@ -54,7 +77,7 @@ class Waiting {
     for (const looker of this.#lookers) looker()
   }
 
-  until<T>(what: string, find: () => T | undefined): Promise<T> {
+  until<T>(what: string, find: () => T | undefined, atMostMs = patienceMs): Promise<T> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer)
@@ -68,8 +91,8 @@ class Waiting {
       }
       const timer = setTimeout(() => {
         end()
-        reject(new Error(`waited ${patienceMs / 1_000} s for this in vain: ${what}`))
-      }, patienceMs)
+        reject(new Error(`waited ${atMostMs / 1_000} s for this in vain: ${what}`))
+      }, atMostMs)
       this.#lookers.add(looker)
       looker()
     })
@@ -81,8 +104,8 @@ class SchedulerLog {
   /** as its cache has them */
   readonly nodes = new Set<string>()
   readonly placed = new Set<string>()
-  /** how often it has seen a node change */
-  readonly nodeUpdates = new Map<string, number>()
+  /** how often it has seen a node or a placed pod change */
+  readonly updates = new Map<string, number>()
   readonly changed = new Waiting()
   #scores = new Map<string, Map<string, Map<string, number>>>()
   readonly #file: number
@@ -137,7 +160,7 @@ class SchedulerLog {
     const objects = kind === 'node' ? this.nodes : this.placed
     if (event === 'Delete') objects.delete(name)
     else objects.add(name)
-    if (event === 'Update' && kind === 'node') this.nodeUpdates.set(name, (this.nodeUpdates.get(name) ?? 0) + 1)
+    if (event === 'Update') this.updates.set(name, (this.updates.get(name) ?? 0) + 1)
   }
 }
 
@@ -183,6 +206,9 @@ class RecordingExtender {
   }
 }
 
+const VOLUMES = '/api/v1/persistentvolumes'
+const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims'
+
 const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
 
 const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
@@ -201,6 +227,13 @@ export class KubeScheduler {
   readonly #connection: Connection
   readonly #log: SchedulerLog
   readonly #pods = new Map<string, PodObject>()
+  #news: PodNews[] = []
+  readonly #nodes = new Set<string>()
+  /** how many changes kube-scheduler must have seen of an object */
+  readonly #expected = new Map<string, number>()
+  #others: { readonly path: string; readonly name: string }[] = []
+  #barriers = 0
+  #startedPods = 0
   readonly #podsChanged = new Waiting()
   readonly #ended = new AbortController()
   readonly #watching: Promise<void>
@@ -213,10 +246,12 @@ export class KubeScheduler {
     const feed: ObjectFeed<PodObject> = {
       seen: (pod) => {
         this.#pods.set(keyOf(pod), pod)
+        this.#news.push({ seen: pod })
         this.#podsChanged.look()
       },
-      gone: (namespace, name) => {
+      gone: (namespace, name, uid) => {
         this.#pods.delete(`${namespace}/${name}`)
+        this.#news.push({ goneUid: uid })
         this.#podsChanged.look()
       },
       synced: () => {},
@@ -281,6 +316,29 @@ export class KubeScheduler {
     return answer as T
   }
 
+  async #patch<T>(path: string, patch: unknown): Promise<T> {
+    const { status, body } = await this.#connection.request({
+      method: 'PATCH',
+      path,
+      body: patch,
+      contentType: MERGE_PATCH,
+    })
+    if (status >= 300) throw new Error(`PATCH ${path} was answered ${status}: ${JSON.stringify(body)}`)
+    return body as T
+  }
+
+  async #get<T>(path: string): Promise<T> {
+    const { status, body } = await this.#connection.request({ method: 'GET', path })
+    if (status >= 300) throw new Error(`GET ${path} was answered ${status}: ${JSON.stringify(body)}`)
+    return body as T
+  }
+
+  async #removeOther({ path, name }: { readonly path: string; readonly name: string }): Promise<void> {
+    // What protects claims and volumes in use is taken off by a controller that does not run here.
+    if (path === CLAIMS || path === VOLUMES) await this.#patch(`${path}/${name}`, { metadata: { finalizers: null } })
+    await this.#connection.request({ method: 'DELETE', path: `${path}/${name}`, ignoreBody: true })
+  }
+
   async #deleteAll(path: string): Promise<void> {
     const { status, body } = await this.#connection.request({
       method: 'DELETE',
@@ -290,39 +348,98 @@ export class KubeScheduler {
     if (status >= 300) throw new Error(`DELETE ${path} was answered ${status}: ${JSON.stringify(body)}`)
   }
 
-  /** Waits until kube-scheduler has in its cache what the API server has. */
-  async #settle(): Promise<Listed> {
-    const nodes: NodeObject[] = []
-    for await (const node of listObjects<NodeObject>(this.#connection, NODES)) nodes.push(node)
-    const pods: PodObject[] = []
-    for await (const pod of listObjects<PodObject>(this.#connection, PODS)) pods.push(pod)
-    const nodeNames = new Set(nodes.map(({ metadata }) => metadata?.name ?? ''))
-    const placed = new Set(pods.filter(({ spec }) => spec?.nodeName).map(keyOf))
+  /** Waits until kube-scheduler has in its cache what the API server has, and so have we. */
+  async settle(): Promise<void> {
+    const placed = new Set<string>()
+    for await (const pod of listObjects<PodObject>(this.#connection, PODS))
+      if (pod.spec?.nodeName) placed.add(keyOf(pod))
+    await this.#podsChanged.until('we have seen the pods', () => {
+      const seen = new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
+      return same(seen, placed) || undefined
+    })
     const log = this.#log
     log.read()
-    await log.changed.until('kube-scheduler has seen the world', () =>
-      same(log.nodes, nodeNames) && same(log.placed, placed) ? true : undefined,
-    )
-    return { nodes, pods }
+    await log.changed.until('kube-scheduler has seen the world', () => {
+      if (!same(log.nodes, this.#nodes) || !same(log.placed, placed)) return undefined
+      return this.#expected.entries().every(([name, count]) => (log.updates.get(name) ?? 0) >= count) || undefined
+    })
+    this.#expected.clear()
   }
 
-  /** Makes this world the only one. @returns it as the API server has it; placed pods that it does not take are left out */
-  async begin(world: World): Promise<Listed> {
+  /** Waits until kube-scheduler has seen all that has happened to pods up to now: it reads them in one stream. */
+  async #passBarrier(): Promise<void> {
+    const name = `barrier-${this.#barriers++}`
+    await this.#create({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace: 'default', name },
+      spec: {
+        nodeName: 'no-such-node',
+        terminationGracePeriodSeconds: 0,
+        containers: [{ name: 'main', image: 'app' }],
+      },
+    })
+    const log = this.#log
+    await log.changed.until('kube-scheduler has seen the barrier', () => log.placed.has(`default/${name}`) || undefined)
+  }
+
+  /** What has become of pods since the last call. */
+  takeNews(): readonly PodNews[] {
+    const news = this.#news
+    this.#news = []
+    return news
+  }
+
+  /** Makes this world the only one. @returns its nodes as the API server has them; what it does not take is left out */
+  async begin(world: World): Promise<Begun> {
     for (const namespace of Object.keys(NAMESPACES)) await this.#deleteAll(collectionPath(PODS, namespace))
     await this.#deleteAll(collectionPath(NODES))
+    this.#nodes.clear()
     // Nodes that come while others go would mix up the order of zones.
-    await this.#settle()
-    for (const { path, object } of world.others) await this.#post(path, object)
+    await this.settle()
+    this.takeNews()
+    await Promise.all(this.#others.map((other) => this.#removeOther(other)))
+    this.#others = []
+    const others: OtherObject[] = []
+    for (const { path, object } of world.others) {
+      const { status, ...written } = object as KubeObject & { status?: unknown }
+      const name = object.metadata?.name ?? ''
+      let created = await this.#post<KubeObject>(path, written)
+      this.#others.push({ path, name })
+      if (status !== undefined) created = await this.#patch<KubeObject>(`${path}/${name}/status`, { status })
+      others.push({ path, object: created })
+    }
+    const namespaces: KubeObject[] = []
+    for await (const namespace of listObjects<KubeObject>(this.#connection, NAMESPACE_KIND)) namespaces.push(namespace)
     // One after the other: their order is kube-scheduler's order of nodes.
-    for (const node of world.nodes) await this.#post(collectionPath(NODES), node)
+    const nodes: NodeObject[] = []
+    for (const node of world.nodes) {
+      nodes.push(await this.#post<NodeObject>(collectionPath(NODES), node))
+      this.#nodes.add(node.metadata?.name ?? '')
+    }
     await Promise.all(
-      world.placed.map((pod) =>
-        this.#post(collectionPath(PODS, pod.metadata?.namespace), pod).catch((error: unknown) => {
-          if (!(error instanceof RefusedByApi)) throw error
-        }),
-      ),
+      world.placed.map(async (pod) => {
+        try {
+          await this.#create(pod)
+        } catch (error) {
+          if (error instanceof RefusedByApi) return
+          throw error
+        }
+        await this.started(pod)
+      }),
     )
-    return this.#settle()
+    await this.settle()
+    return { namespaces, nodes, others }
+  }
+
+  /** Plays the node that starts a placed pod, each a minute after the one before. */
+  async started(pod: PodObject): Promise<void> {
+    const key = keyOf(pod)
+    this.#log.read()
+    this.#expected.set(key, (this.#log.updates.get(key) ?? 0) + 1)
+    const startTime = new Date(Date.UTC(2026, 0, 1) + ++this.#startedPods * 60_000).toISOString().replace('.000', '')
+    const { namespace = '', name = '' } = pod.metadata ?? {}
+    await patchObject(this.#connection, PODS, namespace, name, { status: { phase: 'Running', startTime } }, 'status')
   }
 
   /** Does what `change` says and waits until kube-scheduler has seen it. @returns the node that it changed */
@@ -332,7 +449,7 @@ export class KubeScheduler {
       await deleteObject(this.#connection, PODS, metadata?.namespace ?? '', metadata?.name ?? '', {
         gracePeriodSeconds: 0,
       })
-      await this.#settle()
+      await this.settle()
       return undefined
     }
     const name = world.nodes[change.node]?.metadata?.name ?? ''
@@ -342,46 +459,132 @@ export class KubeScheduler {
         : change.kind === 'taint'
           ? { spec: { taints: change.taints } }
           : { spec: { unschedulable: change.unschedulable } }
-    const log = this.#log
-    log.read()
-    const before = log.nodeUpdates.get(name) ?? 0
-    const read = (node: NodeObject): string | undefined => node.metadata?.resourceVersion
+    this.#log.read()
+    const before = this.#log.updates.get(name) ?? 0
     const { body } = await this.#connection.request({ method: 'GET', path: `${collectionPath(NODES)}/${name}` })
     const node = await patchObject<NodeObject>(this.#connection, NODES, '', name, patch)
-    if (read(body as NodeObject) !== read(node))
-      await log.changed.until(`kube-scheduler has seen node ${name} change`, () =>
-        (log.nodeUpdates.get(name) ?? 0) > before ? true : undefined,
-      )
+    if ((body as NodeObject).metadata?.resourceVersion !== node.metadata?.resourceVersion) {
+      this.#expected.set(name, before + 1)
+      await this.settle()
+    }
     return node
   }
 
-  /** Creates a pod. @throws RefusedByApi */
-  create(pod: PodObject): Promise<PodObject> {
+  #create(pod: PodObject): Promise<PodObject> {
     return this.#post(collectionPath(PODS, pod.metadata?.namespace), pod)
   }
 
-  /** Waits for what becomes of a created pod. */
-  async decide(pod: PodObject): Promise<{ readonly verdict: Verdict; readonly pod: PodObject }> {
+  /** Creates a pod and waits for what becomes of it. @throws RefusedByApi */
+  async decide(pod: PodObject): Promise<Decided> {
     const key = keyOf(pod)
+    const claiming = (pod.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined)
+    const placed = new Set(
+      [...this.#pods]
+        .filter(([, { spec, metadata }]) => spec?.nodeName && metadata?.deletionTimestamp === undefined)
+        .map(([key]) => key),
+    )
+    const created = await this.#create(pod)
     const seen = await this.#podsChanged.until(`kube-scheduler decides about ${key}`, () => {
       const now = this.#pods.get(key)
       if (now === undefined) return undefined
       const condition = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
-      return now.spec?.nodeName || condition?.status === 'False' ? now : undefined
+      // A pod whose claims are still to be bound shows its node so.
+      const chosen = now.spec?.nodeName || (claiming && now.status?.nominatedNodeName)
+      return chosen || condition?.status === 'False' ? now : undefined
     })
     const condition = seen.status?.conditions?.find(({ type }) => type === 'PodScheduled')
-    const node = seen.spec?.nodeName ?? ''
+    const refused = condition?.status === 'False'
+    const node = seen.spec?.nodeName ?? (refused ? '' : (seen.status?.nominatedNodeName ?? ''))
     const gated = condition?.reason === 'SchedulingGated'
+    const message = node === '' && !gated ? (condition?.message ?? '') : ''
+    const evicting = Number(/preempting (\d+) victims$/.exec(message)?.[1] ?? 0)
     return {
-      pod: seen,
+      created,
+      seen,
       verdict: {
         outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
-        node,
-        message: node === '' && !gated ? (condition?.message ?? '') : '',
+        node: evicting > 0 ? (seen.status?.nominatedNodeName ?? '') : node,
+        victims: evicting > 0 ? await this.#evicted(evicting, placed) : new Set(),
+        message,
         feasible: this.#extender.take(seen.metadata?.uid ?? ''),
         scores: this.#log.takeScores(key),
       },
     }
+  }
+
+  /** Names of so many of these pods, once they are gone or on their way. */
+  async #evicted(count: number, placed: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+    const evicted = await this.#podsChanged.until(`kube-scheduler has evicted ${count} pods`, () => {
+      const gone = [...placed].filter((key) => {
+        const pod = this.#pods.get(key)
+        return pod === undefined || pod.metadata?.deletionTimestamp !== undefined
+      })
+      return gone.length >= count ? new Set(gone) : undefined
+    })
+    await this.#passBarrier()
+    return evicted
+  }
+
+  /** Waits until a pod for which room was made is bound. @returns it, undefined if that does not happen soon */
+  async boundLater(pod: PodObject): Promise<PodObject | undefined> {
+    const find = (): PodObject | undefined => {
+      const now = this.#pods.get(keyOf(pod))
+      return now?.spec?.nodeName ? now : undefined
+    }
+    return this.#podsChanged.until('the pod is bound', find, 4_000).catch(() => undefined)
+  }
+
+  /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
+  async provisioned(pod: PodObject, node: string): Promise<PodObject> {
+    const claims = (pod.spec?.volumes ?? []).flatMap(
+      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [],
+    )
+    for (const name of claims) {
+      const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
+      if (claim.spec?.volumeName !== undefined) continue
+      // A volume that was there already is reserved for the claim; else one is asked for by an annotation.
+      const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
+      let volume = volumes.items?.find(({ spec }) => spec?.claimRef?.name === name)
+      if (volume === undefined) {
+        volume = await this.#post<PersistentVolumeObject>(VOLUMES, {
+          metadata: { name: `${name}-made` },
+          spec: {
+            capacity: claim.spec?.resources?.requests,
+            accessModes: claim.spec?.accessModes,
+            storageClassName: claim.spec?.storageClassName,
+            csi: { driver: 'disks.example.com', volumeHandle: `${name}-made` },
+            claimRef: { namespace: 'default', name, uid: claim.metadata?.uid },
+            nodeAffinity: {
+              required: {
+                nodeSelectorTerms: [
+                  { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] },
+                ],
+              },
+            },
+          },
+        })
+        this.#others.push({ path: VOLUMES, name: `${name}-made` })
+      }
+      const volumeName = volume.metadata?.name ?? ''
+      await this.#patch(`${VOLUMES}/${volumeName}/status`, { status: { phase: 'Bound' } })
+      await this.#patch(`${CLAIMS}/${name}`, {
+        metadata: { annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
+        spec: { volumeName },
+      })
+      await this.#patch(`${CLAIMS}/${name}/status`, { status: { phase: 'Bound' } })
+    }
+    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, () => {
+      const now = this.#pods.get(keyOf(pod))
+      return now?.spec?.nodeName ? now : undefined
+    })
+  }
+
+  /** As they are now: kube-scheduler writes to them too. */
+  async claimsAndVolumes(): Promise<OtherObject[]> {
+    const others: OtherObject[] = []
+    for (const path of [VOLUMES, CLAIMS])
+      for (const object of (await this.#get<KubeList<KubeObject>>(path)).items ?? []) others.push({ path, object })
+    return others
   }
 
   async remove(pod: PodObject): Promise<void> {

@@ -5,7 +5,7 @@ import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { realControlPlane } from '../real-control-plane.ts'
 import { type Difference, differences } from './comparison.ts'
 import { explanations, invisibleMutants } from './explained.ts'
-import { KubeScheduler, RefusedByApi } from './kube-scheduler.ts'
+import { type Decided, KubeScheduler, RefusedByApi, type Verdict } from './kube-scheduler.ts'
 import { known, mutants, Stowage } from './stowage.ts'
 import { CASES_PER_WORLD, generateWorld, type World } from './worlds.ts'
 
@@ -45,12 +45,13 @@ if (realControlPlane.skip !== false)
   stop(`${realControlPlane.skip}, kube-scheduler beside them; CONTRIBUTING.md says more`)
 
 /** How many nodes, scores and messages were held against each other. */
-const checked = { bound: 0, refused: 0, gated: 0, feasibleNodes: 0, scores: 0 }
+const checked = { bound: 0, refused: 0, gated: 0, feasibleNodes: 0, scores: 0, victims: 0 }
 const explained = new Map<string, number>()
 const found: { seed: number; world: number; case: number; differences: string[]; pod: unknown; nodes: unknown }[] = []
 /** mutant -> number of the first case that shows it */
 const caught = new Map<string, number>()
-let [cases, differing, refusedByApi, unsupported] = [0, 0, 0, 0]
+let [cases, differing, unsupported] = [0, 0, 0]
+const refusedByApi = new Map<string, number>()
 /** the reasons for which pods were refused, by how many cases saw them */
 const messages = new Map<string, number>()
 
@@ -69,7 +70,13 @@ const nodeLine = ({ metadata, spec, status }: NodeObject): string => {
   return parts.filter((part) => part !== '').join(' ')
 }
 
-const tell = (world: World, number: number, pod: PodObject, nodes: readonly NodeObject[], all: Difference[]): void => {
+const tell = (
+  world: World,
+  number: number,
+  pod: PodObject,
+  nodes: readonly NodeObject[],
+  all: readonly Difference[],
+): void => {
   const lines = all.map(({ about, text }) => `${about}: ${text}`)
   const { labels, namespace, name } = pod.metadata ?? {}
   found.push({
@@ -88,59 +95,101 @@ const tell = (world: World, number: number, pod: PodObject, nodes: readonly Node
   for (const node of nodes) say(`  ${nodeLine(node)}`)
 }
 
+/** What the world looks like at a case, for those who tell about it. */
+interface Scene {
+  readonly world: World
+  readonly number: number
+  readonly nodes: ReadonlyMap<string, NodeObject>
+  readonly ours: Stowage
+}
+
+const judge = ({ world, number, nodes }: Scene, pod: PodObject, all: readonly Difference[]): void => {
+  const left = all.filter((difference) => {
+    const explanation = explanations.find(({ explains }) => explains(difference, world, number))
+    if (explanation !== undefined) explained.set(explanation.reason, (explained.get(explanation.reason) ?? 0) + 1)
+    return explanation === undefined
+  })
+  if (left.length === 0) return
+  differing++
+  tell(world, number, pod, [...nodes.values()], left)
+}
+
+const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
+  const { nodes, ours } = scene
+  cases++
+  checked[verdict.outcome]++
+  if (verdict.outcome === 'bound') checked.feasibleNodes += nodes.size
+  checked.victims += verdict.victims.size
+  for (const terms of verdict.scores.values()) checked.scores += terms.size
+  const reasons = /nodes are available: (.*?)\.?(?: preemption: .*)?$/s.exec(verdict.message)?.[1] ?? ''
+  for (const [, reason = ''] of reasons.matchAll(/(?:^|, )\d+ (.+?)(?=, \d+ |$)/g))
+    messages.set(reason, (messages.get(reason) ?? 0) + 1)
+  const all = differences(verdict, ours.decide(pod), known.scores)
+  judge(scene, pod, all)
+  for (const mutant of mutating) {
+    if (caught.has(mutant) || invisibleMutants.has(mutant)) continue
+    if (differences(verdict, ours.decide(pod, mutant), known.scores).length > all.length) caught.set(mutant, cases)
+  }
+}
+
 /** @returns whether enough cases have been seen */
 const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> => {
-  const listed = await theirs.begin(world)
-  const ours = new Stowage(listed)
-  const nodes = new Map(listed.nodes.map((node) => [node.metadata?.name, node]))
-  const placed = new Map(listed.pods.map((pod) => [pod.metadata?.name, pod.metadata?.uid ?? '']))
-  for (const [number, { change, pod }] of world.cases.entries()) {
+  const began = await theirs.begin(world)
+  const ours = new Stowage(began)
+  const nodes = new Map(began.nodes.map((node) => [node.metadata?.name ?? '', node]))
+  /** pods that wait for those who were evicted for them */
+  const held: PodObject[] = []
+  for (const [number, { change, pod, stays }] of world.cases.entries()) {
     if (cases === wanted) break
-    if (change !== undefined) {
+    if (number % 3 === 0) for (const one of held.splice(0)) await theirs.remove(one)
+    // While pods wait for room that is being made, nothing may change that would let them in at a time of its own.
+    if (change !== undefined && held.length === 0) {
       const node = await theirs.apply(change, world)
       if (node !== undefined) {
         ours.seeNode(node)
-        nodes.set(node.metadata?.name, node)
-      } else if (change.kind === 'delete') ours.podGone(placed.get(world.placed[change.pod]?.metadata?.name) ?? '')
+        nodes.set(node.metadata?.name ?? '', node)
+      }
     }
-    let created: PodObject
+    ours.seePods(theirs.takeNews())
+    let decided: Decided
     try {
-      created = await theirs.create(pod)
+      decided = await theirs.decide(pod)
     } catch (error) {
       if (!(error instanceof RefusedByApi)) throw error
-      refusedByApi++
+      refusedByApi.set(error.message, (refusedByApi.get(error.message) ?? 0) + 1)
       continue
     }
-    const { verdict, pod: seen } = await theirs.decide(created)
+    const scene = { world, number, nodes, ours }
+    const { created, verdict, seen } = decided
     if (ours.unsupported(created).length > 0) unsupported++
-    else {
-      cases++
-      checked[verdict.outcome]++
-      if (verdict.outcome === 'bound') checked.feasibleNodes += nodes.size
-      for (const terms of verdict.scores.values()) checked.scores += terms.size
-      for (const [, reason = ''] of verdict.message
-        .split(/ preemption: |nodes are available: /)[1]
-        ?.matchAll(/(?:^|, )\d+ (.+?)(?=, \d+ |\.?$)/g) ?? [])
-        messages.set(reason, (messages.get(reason) ?? 0) + 1)
-      const all = differences(verdict, ours.decide(created), known.preemption)
-      const left = all.filter((difference) => {
-        const explanation = explanations.find(({ explains }) => explains(difference, world, number))
-        if (explanation !== undefined) explained.set(explanation.reason, (explained.get(explanation.reason) ?? 0) + 1)
-        return explanation === undefined
-      })
-      if (left.length > 0) {
-        differing++
-        tell(world, number, created, [...nodes.values()], left)
-      }
-      for (const mutant of mutating) {
-        if (caught.has(mutant) || invisibleMutants.has(mutant)) continue
-        if (differences(verdict, ours.decide(created, mutant), known.preemption).length > all.length)
-          caught.set(mutant, cases)
-      }
+    else compare(scene, created, verdict)
+    let bound = verdict.outcome === 'bound' ? seen : undefined
+    const makesRoom = verdict.victims.size > 0 && stays
+    if (makesRoom && world.graceful) {
+      held.push(seen)
+      await theirs.settle()
+      continue
     }
-    if (verdict.outcome === 'bound') ours.seePod(seen)
-    else await theirs.remove(seen)
+    if (makesRoom) {
+      // Its victims go, and it is tried once more.
+      bound = await theirs.boundLater(seen)
+      const news = theirs.takeNews()
+      ours.seePods(news.filter((one) => !('seen' in one) || one.seen.metadata?.uid !== bound?.metadata?.uid))
+      ours.seePods([{ seen }])
+      const node = bound?.spec?.nodeName
+      const own = ours.decide(seen).node
+      if (bound !== undefined && own !== node)
+        judge(scene, seen, [{ about: 'choice', text: `once its victims were gone, theirs took ${node}, ours ${own}` }])
+      ours.seePods(news)
+    }
+    if (bound !== undefined && bound.spec?.nodeName === undefined) bound = await theirs.provisioned(bound, verdict.node)
+    if ((created.spec?.volumes ?? []).length > 0)
+      for (const other of await theirs.claimsAndVolumes()) ours.seeOther(other)
+    if (bound === undefined) await theirs.remove(seen)
+    else await theirs.started(bound)
+    await theirs.settle()
   }
+  ours.seePods(theirs.takeNews())
   const miscounted = ours.miscounted()
   if (miscounted.length > 0) throw new Error(`world ${world.number}: ${miscounted.join('; ')}`)
   return cases === wanted
@@ -165,7 +214,7 @@ const report = {
   explained: Array.from(explained, ([reason, count]) => ({ reason, count })),
   seed,
   checked,
-  refusedByApi,
+  refusedByApi: refusedByApi.values().reduce((sum, count) => sum + count, 0),
   unsupported,
   seconds: Math.round((performance.now() - startMs) / 100) / 10,
   ...(mutating.length === 0
@@ -183,12 +232,14 @@ if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 else {
   process.stdout.write(
     `${cases} cases in ${report.seconds} s: ${checked.bound} bound, ${checked.refused} refused, ${checked.gated} gated; ` +
-      `${checked.feasibleNodes} nodes and ${checked.scores} scores compared\n` +
+      `${checked.feasibleNodes} nodes and ${checked.scores} scores and ${checked.victims} victims compared\n` +
       `${differing} differ${explained.size === 0 ? '' : '; explained:'}\n`,
   )
   for (const [reason, count] of explained) process.stdout.write(`  ${count} ${reason}\n`)
   for (const [reason, count] of [...messages].sort(([, a], [, b]) => b - a))
     process.stdout.write(`  ${`${count}`.padStart(6)} ${reason}\n`)
+  for (const [message, count] of refusedByApi)
+    process.stdout.write(`  ${count} not taken by the API server: ${message}\n`)
   for (const mutant of mutating) {
     const at = invisibleMutants.has(mutant) ? 'cannot be seen' : (caught.get(mutant) ?? 'NOT FOUND')
     process.stdout.write(`  without ${mutant.padEnd(45)} ${at}\n`)

@@ -1,9 +1,10 @@
 // Stowage as the other of the two that the differential test compares: in process, fed with what the API server lists.
 import { VirtualClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
+import type { ObjectFeed } from '../../src/cluster/feed.ts'
+import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { DisruptionBudgets } from '../../src/cluster/disruption-budgets.ts'
-import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
-import type { Pod } from '../../src/cluster/pod.ts'
+import { type Pod, podKey } from '../../src/cluster/pod.ts'
 import { ClusterState } from '../../src/cluster/state.ts'
 import { type Constraint, isPodRefusal } from '../../src/constraints/constraint.ts'
 import { createConstraints } from '../../src/constraints/registry.ts'
@@ -14,13 +15,15 @@ import type { Policy, RankContext, Ranking } from '../../src/policies/policy.ts'
 import { createPolicy } from '../../src/policies/registry.ts'
 import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
 import type { Profile } from '../../src/scheduling/profile.ts'
-import type { Listed, Verdict } from './kube-scheduler.ts'
-import type { Known } from './worlds.ts'
+import { storageFeeds } from '../../src/scheduling/storage-feeds.ts'
+import type { Begun, PodNews, Verdict } from './kube-scheduler.ts'
+import type { Known, OtherObject } from './worlds.ts'
 
 /** What this version knows, by which the generator decides what to draw. */
 export const known: Known = {
   constraints: new Set(createConstraints().map(({ name }) => name)),
-  preemption: false,
+  scores: new Set(Object.keys(WEIGHTS)),
+  preemption: true,
 }
 
 /** Rules and score terms that may be left out, to see whether the test finds that. */
@@ -49,7 +52,12 @@ class Decider {
   readonly #profile: Profile
   readonly #cycle: Cycle
 
-  constructor(cluster: ClusterState, stateVersion: () => number, mutant: string | undefined) {
+  constructor(
+    cluster: ClusterState,
+    budgets: DisruptionBudgets,
+    stateVersion: () => number,
+    mutant: string | undefined,
+  ) {
     const [part = '', name = ''] = mutant?.split(' ') ?? []
     const random = seededRandom(1)
     this.#cluster = cluster
@@ -65,7 +73,7 @@ class Decider {
       clock: new VirtualClock(),
       random,
       cluster,
-      budgets: new DisruptionBudgets(),
+      budgets,
       constraints: this.#constraints,
       stateVersion,
       onPhase: () => {},
@@ -79,12 +87,14 @@ class Decider {
     }
     this.#cycle.decide(pod, this.#profile, (made) => (decision = made), failed)
     if (decision === undefined) throw new Error('the cycle did not conclude at once')
-    const { node, nodeName, facts } = decision
+    const { node, nodeName, facts, preemption } = decision
+    const room = typeof preemption?.found === 'object' ? preemption.found : undefined
     const gated = facts.refused.some(({ constraint }) => constraint === SchedulingGates)
     const nodes = this.#feasible(pod)
     return {
       outcome: node >= 0 ? 'bound' : gated ? 'gated' : 'refused',
-      node: nodeName,
+      node: room?.nodeName ?? nodeName,
+      victims: new Set(room?.victims.map(podKey)),
       message: gated ? '' : facts.message,
       feasible: new Set(Array.from(nodes, (index) => this.#cluster.node(index).name)),
       scores: nodes.length > 1 ? this.#scores(pod, nodes) : new Map(),
@@ -124,11 +134,43 @@ class Decider {
 export class Stowage {
   readonly #cluster = new ClusterState()
   readonly #deciders = new Map<string | undefined, Decider>()
+  readonly #budgets = new DisruptionBudgets()
+  /** by the plural of what they are fed with */
+  readonly #storage: ReadonlyMap<string, ObjectFeed<KubeObject>>
   #version = 0
 
-  constructor({ nodes, pods }: Listed) {
+  constructor({ namespaces, nodes, others }: Begun) {
+    const feeds = storageFeeds(this.#cluster.volumes, {
+      changed: () => {},
+      synced: () => {},
+      unreadable: (_kind, _object, thrown) => {
+        throw thrown
+      },
+    })
+    this.#storage = new Map<string, ObjectFeed<KubeObject>>([
+      ['persistentvolumeclaims', feeds.claims],
+      ['persistentvolumes', feeds.volumes],
+      ['storageclasses', feeds.classes],
+      ['csinodes', feeds.csiNodes],
+      ['csidrivers', feeds.csiDrivers],
+      ['volumeattachments', feeds.attachments],
+      ['csistoragecapacities', feeds.capacities],
+    ])
+    for (const namespace of namespaces) this.#cluster.applyNamespace(namespace)
+    for (const other of others) this.seeOther(other)
     for (const node of nodes) this.seeNode(node)
-    for (const pod of pods) this.seePod(pod)
+  }
+
+  /** A claim, a volume, a budget or the like that is new or has changed. */
+  seeOther({ path, object }: OtherObject): void {
+    this.#version++
+    const plural = path.slice(path.lastIndexOf('/') + 1)
+    const feed = this.#storage.get(plural)
+    if (feed !== undefined) feed.seen(object)
+    else if (path.endsWith('/poddisruptionbudgets')) this.#budgets.seen(object)
+    else if (path.endsWith('/services')) this.#cluster.defaultSelectors.apply('Service', object)
+    else if (path.endsWith('/replicasets')) this.#cluster.defaultSelectors.apply('ReplicaSet', object)
+    else throw new Error(`nobody here knows what ${path} is about`)
   }
 
   seeNode(node: NodeObject): void {
@@ -136,14 +178,12 @@ export class Stowage {
     this.#cluster.applyNode(this.#cluster.readNode(node))
   }
 
-  seePod(pod: PodObject): void {
+  seePods(news: readonly PodNews[]): void {
     this.#version++
-    this.#cluster.applyPod(this.#cluster.readPod(pod))
-  }
-
-  podGone(uid: string): void {
-    this.#version++
-    this.#cluster.removePod(uid)
+    for (const one of news) {
+      if ('seen' in one) this.#cluster.applyPod(this.#cluster.readPod(one.seen))
+      else this.#cluster.removePod(one.goneUid)
+    }
   }
 
   /** Rules that the pod needs and this version lacks. */
@@ -155,7 +195,7 @@ export class Stowage {
   decide(pod: PodObject, mutant?: string): Verdict {
     let decider = this.#deciders.get(mutant)
     if (decider === undefined) {
-      decider = new Decider(this.#cluster, () => this.#version, mutant)
+      decider = new Decider(this.#cluster, this.#budgets, () => this.#version, mutant)
       this.#deciders.set(mutant, decider)
     }
     return decider.decide(this.#cluster.readPod(pod))

@@ -14,10 +14,13 @@ import type {
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
+import { exclusiveClaims, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
 export interface Known {
   readonly constraints: ReadonlySet<string>
+  /** the plugins whose scores ours has */
+  readonly scores: ReadonlySet<string>
   readonly preemption: boolean
 }
 
@@ -38,6 +41,8 @@ export type Change =
 export interface Case {
   readonly change: Change | undefined
   readonly pod: PodObject
+  /** If room has to be made for it, it takes that room; else it goes again. */
+  readonly stays: boolean
 }
 
 /** A cluster, and one pod after another to be placed in it. */
@@ -48,6 +53,8 @@ export interface World {
   /** bound from the beginning */
   readonly placed: readonly PodObject[]
   readonly cases: readonly Case[]
+  /** Evicted pods take their time: room that is made stays taken for a while. */
+  readonly graceful: boolean
 }
 
 export const CASES_PER_WORLD = 20
@@ -98,6 +105,14 @@ const definedIn = <T extends object>(object: { [K in keyof T]: T[K] | undefined 
 
 const nodeName = (world: number, node: number): string => `w${world}-n${node}`
 
+/**
+ * What a world has much of, and less of all the rest: what comes late among the rules is seen only where the others let pods
+ * pass. Worlds take turns.
+ */
+const FOCUSES = ['nothing', 'volumes', 'topology', 'volumes and scores', 'nodes'] as const
+type Focus = (typeof FOCUSES)[number]
+const focusOf = (world: number): Focus => FOCUSES[world % FOCUSES.length] ?? 'nothing'
+
 // Nodes
 
 const taint: fc.Arbitrary<Taint> = record({
@@ -126,20 +141,22 @@ const image = constantFrom<ContainerImage[]>(
   { names: ['model:7'], sizeBytes: 1_900 * MIB },
 )
 
-const nodeShape = record({
-  labels: nodeLabels,
-  taints: orEmpty(60, taints(2)),
-  unschedulable: sometimes(5, constant(true)),
-  cpu: constantFrom('2', '4', '7500m', '16', '64'),
-  memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
-  pods: weighted([1, '2'], [2, '6'], [8, '110']),
-  devices: sometimes(35, constantFrom('1', '4')),
-  storage: sometimes(80, constantFrom('20Gi', '100Gi')),
-  hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
-  images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
-})
+const nodeShape = (focus: Focus) =>
+  record({
+    labels: nodeLabels,
+    taints: orEmpty(focus.startsWith('volumes') ? 90 : 60, taints(2)),
+    unschedulable: sometimes(focus.startsWith('volumes') ? 1 : 5, constant(true)),
+    cpu: constantFrom('2', '4', '7500m', '16', '64'),
+    memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
+    pods: weighted([1, '2'], [2, '6'], [8, '110']),
+    devices: sometimes(35, constantFrom('1', '4')),
+    storage: sometimes(80, constantFrom('20Gi', '100Gi')),
+    hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
+    features: sometimes(60, constant<string[]>(['RestartAllContainersOnContainerExits'])),
+    images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
+  })
 
-type NodeShape = typeof nodeShape extends fc.Arbitrary<infer T> ? T : never
+type NodeShape = ReturnType<typeof nodeShape> extends fc.Arbitrary<infer T> ? T : never
 
 const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => {
   const allocatable: Quantities = defined({
@@ -163,6 +180,7 @@ const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => 
       allocatable,
       conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
       images: shape.images,
+      ...(shape.features === undefined ? {} : { declaredFeatures: shape.features }),
     },
   }
 }
@@ -282,12 +300,10 @@ const hostPort = record({
   hostIP: sometimes(40, constantFrom('127.0.0.1', '10.0.0.7', '0.0.0.0')),
 }).map((port) => defined({ ...port, containerPort: port.hostPort }))
 
-const podLevel = requests
-  .filter((quantities) => Object.keys(quantities).length > 0)
-  .map((quantities) => ({ requests: quantities }))
-
-/** Requests of a pod whose level is above its containers', as the API server demands. */
-const generousLevel = { requests: { cpu: '8', memory: '24Gi' } }
+/** Above what the containers of any pod here ask for together, as the API server demands. */
+const podLevel = constantFrom<Quantities[]>({ cpu: '16', memory: '48Gi' }, { cpu: '30' }, { memory: '50Gi' }).map(
+  (requests) => ({ requests }),
+)
 
 const selectorOf: fc.Arbitrary<LabelSelector> = oneof(
   { weight: 4, arbitrary: constantFrom(...APPS).map((app) => ({ matchLabels: { app } })) },
@@ -309,6 +325,12 @@ const selectorOf: fc.Arbitrary<LabelSelector> = oneof(
   { weight: 1, arbitrary: constant({}) },
 )
 
+/** The API server refuses keys that the selector names already. */
+const without = (selector: LabelSelector, keys: string[] | undefined): string[] | undefined => {
+  const left = keys?.filter((key) => !selector.matchExpressions?.some((expression) => expression.key === key))
+  return left?.length === 0 ? undefined : left
+}
+
 const spreadConstraint = record({
   maxSkew: constantFrom(1, 1, 2, 3),
   topologyKey: constantFrom(ZONE, HOSTNAME, 'rack', REGION),
@@ -323,7 +345,7 @@ const spreadConstraint = record({
     ...rest,
     // what the API server would refuse
     minDomains: rest.whenUnsatisfiable === 'DoNotSchedule' ? minDomains : undefined,
-    matchLabelKeys: rest.labelSelector === undefined ? undefined : matchLabelKeys,
+    matchLabelKeys: rest.labelSelector === undefined ? undefined : without(rest.labelSelector, matchLabelKeys),
   }),
 )
 const spreading = fc.uniqueArray(spreadConstraint, {
@@ -351,9 +373,11 @@ const affinityTerm = record({
   defined({
     ...term,
     // what the API server would refuse
-    matchLabelKeys: term.labelSelector === undefined ? undefined : matchLabelKeys,
+    matchLabelKeys: term.labelSelector === undefined ? undefined : without(term.labelSelector, matchLabelKeys),
     mismatchLabelKeys:
-      term.labelSelector === undefined || matchLabelKeys?.includes('version') === true ? undefined : mismatchLabelKeys,
+      term.labelSelector === undefined || matchLabelKeys?.includes('version') === true
+        ? undefined
+        : without(term.labelSelector, mismatchLabelKeys),
   }),
 )
 const podAffinity = record({
@@ -364,32 +388,51 @@ const podAffinity = record({
   ),
 }).map(defined)
 
+/** What not every kubelet can do. */
+const restartingAll = {
+  restartPolicy: 'Never',
+  restartPolicyRules: [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }],
+}
+
 /** Everything a pod may say, each part in some of them. */
 const podParts = (known: Known, world: number, nodes: number) => {
-  const ifKnown = <T>(constraint: string, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
-    known.constraints.has(constraint) ? sometimes(percent, part) : constant(undefined)
+  const focus = focusOf(world)
+  /** Of the kind that this world has much of, or of another. */
+  const share = (kind: Focus, percent: number): number =>
+    focus === 'nothing' ? percent : focus.startsWith(kind) ? Math.min(80, percent * 3) : Math.round(percent / 3)
+  const of = <T>(kind: Focus, percent: number, part: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+    sometimes(share(kind, percent), part)
+  const ifKnown = <T>(
+    constraint: string,
+    kind: Focus,
+    percent: number,
+    part: fc.Arbitrary<T>,
+  ): fc.Arbitrary<T | undefined> =>
+    known.constraints.has(constraint) ? sometimes(share(kind, percent), part) : constant(undefined)
   return record({
-    namespace: weighted([8, 'default'], [2, 'blue'], [1, 'green']),
+    namespace,
     labels: podLabels,
     requests,
     image: images,
-    sidekick: sometimes(15, record({ image: images, requests })),
-    init: sometimes(12, record({ image: images, requests })),
-    sidecar: sometimes(12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
-    special: sometimes(12, specialResources),
-    podLevel: sometimes(10, oneof(podLevel, constant(generousLevel))),
+    sidekick: of('nodes', 15, record({ image: images, requests })),
+    init: of('nodes', 12, record({ image: images, requests })),
+    sidecar: of('nodes', 12, record({ image: images, requests, hostPort: sometimes(30, hostPort) })),
+    special: of('nodes', 12, specialResources),
+    podLevel: of('nodes', 8, podLevel),
     runtimeClassName: sometimes(6, constantFrom(...Object.keys(RUNTIME_CLASSES))),
-    hostPort: sometimes(22, hostPort),
+    hostPort: of('nodes', 20, hostPort),
     tolerations: orEmpty(55, array(toleration, { minLength: 1, maxLength: 3 })),
-    nodeSelector: sometimes(
-      15,
+    nodeSelector: of(
+      'nodes',
+      12,
       constantFrom('disk', ZONE, 'rack').chain((key) =>
         constantFrom(...(labelValues[key] ?? [])).map((value) => ({ [key]: value })),
       ),
     ),
-    required: sometimes(18, array(selectorTerm(world, nodes), { minLength: 1, maxLength: 3 })),
-    preferred: sometimes(
-      35,
+    required: of('nodes', 15, array(selectorTerm(world, nodes), { minLength: 1, maxLength: 3 })),
+    preferred: of(
+      'nodes',
+      25,
       array(record({ weight: constantFrom(1, 30, 100), preference: selectorTerm(world, nodes) }), {
         minLength: 1,
         maxLength: 3,
@@ -403,20 +446,23 @@ const podParts = (known: Known, world: number, nodes: number) => {
       ),
     ),
     // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
-    priorityClassName: known.preemption ? sometimes(60, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
-    spread: ifKnown('PodTopologySpread', 25, spreading),
-    podAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
-    podAntiAffinity: ifKnown('InterPodAffinity', 15, podAffinity),
+    priorityClassName: known.preemption ? sometimes(70, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
+    volumes: ifKnown('VolumeBinding', 'volumes', 25, podVolumes),
+    restartsAll: ifKnown('NodeDeclaredFeatures', 'nodes', 6, constant(true)),
+    spread: ifKnown('PodTopologySpread', 'topology', 25, spreading),
+    podAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
+    podAntiAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
   })
 }
 type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
 
-const podOf = (name: string, parts: PodParts): PodObject => {
+const podOf = (world: number, name: string, parts: PodParts): PodObject => {
   const main: Container = {
     name: 'main',
     image: parts.image,
     resources: { requests: parts.requests },
     ...(parts.hostPort === undefined ? {} : { ports: [parts.hostPort] }),
+    ...(parts.restartsAll === undefined ? {} : restartingAll),
   }
   const containers: Container[] = [main]
   if (parts.sidekick !== undefined)
@@ -448,13 +494,15 @@ const podOf = (name: string, parts: PodParts): PodObject => {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { namespace: parts.namespace, name, labels: parts.labels },
+    // Claims are there only.
+    metadata: { namespace: parts.volumes === undefined ? parts.namespace : 'default', name, labels: parts.labels },
     spec: definedIn<PodSpec & { runtimeClassName?: string }>({
       schedulerName: 'default-scheduler',
       terminationGracePeriodSeconds: 0,
       containers,
       initContainers: initContainers.length > 0 ? initContainers : undefined,
       resources: parts.podLevel,
+      volumes: parts.volumes === undefined ? undefined : volumesOf(world, parts.volumes),
       runtimeClassName: parts.runtimeClassName,
       tolerations: parts.tolerations.length > 0 ? parts.tolerations : undefined,
       nodeSelector: parts.nodeSelector,
@@ -466,10 +514,44 @@ const podOf = (name: string, parts: PodParts): PodObject => {
   }
 }
 
+interface PlacedPod {
+  readonly node: number
+  readonly parts: PodParts
+}
+
+/**
+ * Without what two pods cannot have at once: host ports of one node, claims for one pod. kube-scheduler never lets such pods
+ * in, and loses count of them (README.md).
+ */
+const withoutClashes = (placed: readonly PlacedPod[], exclusive: ReadonlySet<number>): PlacedPod[] => {
+  const taken = new Set<string>()
+  return placed.map(({ node, parts }) => {
+    const { hostPort, sidecar, volumes } = parts
+    const ports = [hostPort, sidecar?.hostPort].flatMap((port) =>
+      port === undefined ? [] : [`${node} ${port.protocol} ${port.hostPort}`],
+    )
+    const claims = (volumes?.claims ?? []).flatMap((claim) => (exclusive.has(claim) ? [`claim ${claim}`] : []))
+    const wanted = [...ports, ...claims]
+    const clash = wanted.some((key, at) => taken.has(key) || wanted.indexOf(key) !== at)
+    if (clash) return { node, parts: { ...parts, hostPort: undefined, sidecar: undefined, volumes: undefined } }
+    for (const key of wanted) taken.add(key)
+    return { node, parts }
+  })
+}
+
 /** Bound from the beginning: whatever they ask for, nobody checks it. */
-const placedOf = (name: string, node: string, parts: PodParts): PodObject => {
-  const { spec = {}, ...pod } = podOf(name, { ...parts, gates: undefined })
-  return { ...pod, spec: { ...spec, nodeName: node } }
+const placedOf = (
+  world: number,
+  name: string,
+  node: string,
+  parts: PodParts,
+  modest: boolean,
+  graceful: boolean,
+): PodObject => {
+  const large = modest ? { init: undefined, sidecar: undefined, special: undefined, podLevel: undefined } : {}
+  const requests: Quantities = modest && 'cpu' in parts.requests ? { cpu: '300m', memory: '300Mi' } : parts.requests
+  const { spec = {}, ...pod } = podOf(world, name, { ...parts, ...large, requests, gates: undefined })
+  return { ...pod, spec: { ...spec, nodeName: node, terminationGracePeriodSeconds: graceful ? 30 : 0 } }
 }
 
 const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
@@ -491,30 +573,81 @@ const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
   return oneof(...changes)
 }
 
+const namespace = weighted<string>([8, 'default'], [2, 'blue'], [1, 'green'])
+
+const budget = record({ namespace, selector: selectorOf, disruptionsAllowed: constantFrom(0, 0, 1, 2) })
+type Budget = typeof budget extends fc.Arbitrary<infer T> ? T : never
+const budgetOf = (
+  name: string,
+  {
+    namespace,
+    selector,
+    disruptionsAllowed,
+  }: { namespace: string; selector: LabelSelector; disruptionsAllowed: number },
+): OtherObject => ({
+  path: `/apis/policy/v1/namespaces/${namespace}/poddisruptionbudgets`,
+  object: {
+    metadata: { name, namespace },
+    spec: { selector, maxUnavailable: 1 },
+    status: { disruptionsAllowed, observedGeneration: 1, currentHealthy: 3, desiredHealthy: 2, expectedPods: 3 },
+  } as KubeObject,
+})
+
+const service = record({
+  namespace,
+  selector: constantFrom<Record<string, string>[]>({ app: 'web' }, { app: 'db' }, { tier: 'front' }),
+})
+type Service = typeof service extends fc.Arbitrary<infer T> ? T : never
+const serviceOf = (name: string, { namespace, selector }: Service): OtherObject => ({
+  path: `/api/v1/namespaces/${namespace}/services`,
+  object: { metadata: { name, namespace }, spec: { selector, ports: [{ protocol: 'TCP', port: 80 }] } } as KubeObject,
+})
+
 const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
   tuple(
     oneof(
       { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
       { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
     ),
-    integer({ min: 0, max: 30 }),
+    integer({ min: 0, max: 45 }),
   ).chain(([nodes, placed]) =>
     record({
-      shapes: array(nodeShape, { minLength: nodes, maxLength: nodes }),
+      modest: weighted([1, false], [2, true]),
+      graceful: weighted([3, false], [1, true]),
+      shapes: array(nodeShape(focusOf(number)), { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
         minLength: placed,
         maxLength: placed,
       }),
-      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes)), {
+      budgets: known.preemption ? array(budget, { maxLength: 3 }) : constant<Budget[]>([]),
+      storage: known.constraints.has('VolumeBinding')
+        ? sometimes(focusOf(number).startsWith('volumes') ? 100 : 40, storage(focusOf(number) === 'volumes and scores'))
+        : constant(undefined),
+      services: known.constraints.has('PodTopologySpread') ? array(service, { maxLength: 2 }) : constant<Service[]>([]),
+      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes), boolean()), {
         minLength: CASES_PER_WORLD,
         maxLength: CASES_PER_WORLD,
       }),
     }).map((drawn) => ({
       number,
-      others: [],
+      graceful: drawn.graceful,
+      others: [
+        ...drawn.budgets.map((budget, at) => budgetOf(`w${number}-b${at}`, budget)),
+        ...(drawn.storage === undefined ? [] : storageObjects(number, nodes, drawn.storage)),
+        ...drawn.services.map((service, at) => serviceOf(`w${number}-s${at}`, service)),
+      ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
-      placed: drawn.placed.map(([node, parts], at) => placedOf(`w${number}-p${at}`, nodeName(number, node), parts)),
-      cases: drawn.cases.map(([change, parts], at) => ({ change, pod: podOf(`w${number}-c${at}`, parts) })),
+      placed: withoutClashes(
+        drawn.placed.map(([node, parts]) => ({ node, parts })),
+        drawn.storage === undefined ? new Set() : exclusiveClaims(drawn.storage),
+      ).map(({ node, parts }, at) =>
+        placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts, drawn.modest, drawn.graceful),
+      ),
+      cases: drawn.cases.map(([change, parts, stays], at) => ({
+        change,
+        pod: podOf(number, `w${number}-c${at}`, parts),
+        stays,
+      })),
     })),
   )
 

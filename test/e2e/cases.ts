@@ -3,7 +3,8 @@ import { rmSync, mkdtempSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
-import { createObject } from '../../src/kubernetes/objects.ts'
+import { render } from '../../src/decisions/explanation.ts'
+import { createObject, deleteObject, DISRUPTION_BUDGETS } from '../../src/kubernetes/objects.ts'
 import { label, node, pod, term } from '../builders.ts'
 import { Cluster, type TestServer } from './cluster.ts'
 import { type RunningScheduler, type SchedulerOptions, startScheduler, unaccounted } from './scheduler.ts'
@@ -64,7 +65,9 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
     test('a pod that fits nowhere waits with the exact reason, and is bound as soon as a node comes that takes it', async () => {
       const { system } = await schedule()
       await cluster.create(node('small').cpu('1'), ours('big').cpu('2'))
-      const waiting = '0/1 nodes are available: 1 Insufficient cpu.'
+      const waiting =
+        '0/1 nodes are available: 1 Insufficient cpu. ' +
+        'preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.'
       assert.equal(await cluster.refused('big'), waiting)
       const event = await cluster.event('big', 'FailedScheduling')
       assert.equal(event.type, 'Warning')
@@ -103,7 +106,9 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
       assert.equal(
         await cluster.refused('picky'),
         "0/6 nodes are available: 1 Insufficient cpu, 1 Too many pods, 1 node(s) didn't have free ports for the requested pod ports, " +
-          "1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.",
+          "1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable. " +
+          'preemption: 0/6 nodes are available: 2 No preemption victims found for incoming pod, ' +
+          '4 Preemption is not helpful for scheduling.',
       )
       await cluster.create(node('right').label('disk', 'ssd'))
       assert.equal(await cluster.bound('picky'), 'right')
@@ -115,19 +120,23 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
         node('n1').cpu('2').taint('dedicated', 'NoSchedule', 'gpu').cordoned(),
         ours('first').cpu('2').nodeSelector('disk', 'ssd'),
       )
-      assert.equal(await cluster.refused('first'), '0/1 nodes are available: 1 node(s) were unschedulable.')
+      assert.match(await cluster.refused('first'), /^0\/1 nodes are available: 1 node\(s\) were unschedulable\. /)
       await cluster.patchNode('n1', { spec: { unschedulable: false } })
       await cluster.scheduledCondition('first', ({ message = '' }) =>
-        message.endsWith('1 node(s) had untolerated taint(s).'),
+        message.includes('1 node(s) had untolerated taint(s). '),
       )
       await cluster.patchNode('n1', { spec: { taints: null } })
       await cluster.scheduledCondition('first', ({ message = '' }) =>
-        message.endsWith("1 node(s) didn't match Pod's node affinity/selector."),
+        message.includes("1 node(s) didn't match Pod's node affinity/selector. "),
       )
       await cluster.patchNode('n1', { metadata: { labels: { disk: 'ssd' } } })
       assert.equal(await cluster.bound('first'), 'n1')
       await cluster.create(ours('second').cpu('1'))
-      assert.equal(await cluster.refused('second'), '0/1 nodes are available: 1 Insufficient cpu.')
+      assert.equal(
+        await cluster.refused('second'),
+        '0/1 nodes are available: 1 Insufficient cpu. ' +
+          'preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.',
+      )
       await cluster.deletePod('first')
       assert.equal(await cluster.bound('second'), 'n1')
     })
@@ -168,6 +177,86 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
       assert.equal(await cluster.bound('low'), 'n1')
       await cluster.deletePod('low')
       assert.equal(await cluster.bound('none'), 'n1')
+    })
+
+    test('a pod that matters more has others leave, spares whom a budget protects, and takes their place when they are gone', async () => {
+      for (const { name, ...rest } of [
+        { name: 'e2e-lowly', value: -10 },
+        { name: 'e2e-patient', value: 500, preemptionPolicy: 'Never' },
+        { name: 'e2e-urgent', value: 1_000 },
+      ]) {
+        await createObject(cluster.connection, priorityClasses, {
+          apiVersion: 'scheduling.k8s.io/v1',
+          kind: 'PriorityClass',
+          metadata: { name },
+          ...rest,
+        } as never)
+      }
+      await createObject(cluster.connection, DISRUPTION_BUDGETS, {
+        apiVersion: 'policy/v1',
+        kind: 'PodDisruptionBudget',
+        metadata: { name: 'guard', namespace: 'default' },
+        spec: { minAvailable: 1, selector: { matchLabels: { app: 'guarded' } } },
+      } as never)
+      const lowly = { priorityClassName: 'e2e-lowly' }
+      await cluster.create(
+        node('n1').cpu('2'),
+        node('n2').cpu('2'),
+        ours('guarded').cpu('2').label('app', 'guarded').spec(lowly),
+        ours('free').cpu('2').spec(lowly),
+      )
+      assert.equal(await cluster.bind('guarded', 'n1'), 201)
+      assert.equal(await cluster.bind('free', 'n2'), 201)
+      await schedule()
+      await cluster.create(ours('patient').cpu('2').spec({ priorityClassName: 'e2e-patient' }))
+      assert.match(await cluster.refused('patient'), / preemption: not eligible due to preemptionPolicy=Never\.$/)
+      await cluster.create(ours('urgent').cpu('2').spec({ priorityClassName: 'e2e-urgent' }))
+      assert.equal(await cluster.leaves('free'), 'stowage: preempting to accommodate a higher priority pod')
+      const urgent = await cluster.pods.until('the nomination', () => {
+        const found = cluster.pod('urgent')
+        return found?.status?.nominatedNodeName !== undefined && found
+      })
+      assert.equal(urgent.status?.nominatedNodeName, 'n2')
+      assert.match(
+        await cluster.refused('urgent'),
+        / preemption: found a potential placement for pod on node n2, preempting 1 victims$/,
+      )
+      const event = await cluster.event('free', 'Preempted')
+      assert.equal(event.type, 'Normal')
+      assert.equal(event.action, 'Preempting')
+      assert.equal(event.note, `Preempted by pod ${urgent.metadata?.uid} on node n2`)
+      assert.equal(event.reportingController, 'stowage')
+      assert.equal(cluster.pod('guarded')?.metadata?.deletionTimestamp, undefined)
+      // There is no kubelet: the victim is gone when we say so. Its place is kept from the patient one.
+      await cluster.deletePod('free')
+      assert.equal(await cluster.bound('urgent'), 'n2')
+      assert.equal(cluster.pod('guarded')?.spec?.nodeName, 'n1')
+      await deleteObject(cluster.connection, DISRUPTION_BUDGETS, 'default', 'guard')
+    })
+
+    test('a gang is placed together or not at all, and says what it waits for', async () => {
+      const member = (name: string) =>
+        ours(name).cpu('1').label('stowage.dev/gang', 'training').annotation('stowage.dev/gang-size', '3')
+      await cluster.create(node('n1').cpu('1'), node('n2').cpu('1'))
+      const { system } = await schedule()
+      await cluster.create(member('rank-0'), member('rank-1'))
+      const missing = await cluster.scheduledCondition('rank-1', ({ reason }) => reason === 'SchedulingGated')
+      const words = 'waiting for minCount pods from a gang to appear in scheduling queue: 2 of 3 are there'
+      assert.equal(missing.message, words)
+      assert.equal((await cluster.event('rank-0', 'FailedScheduling')).note, words)
+      await cluster.create(member('rank-2'))
+      const refused =
+        'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/rank-2: 0/2 nodes are available: 2 Insufficient cpu.'
+      for (const name of ['rank-0', 'rank-1', 'rank-2']) assert.equal(await cluster.refused(name), refused)
+      const told = system.decisions.explain('default', 'rank-0')
+      assert.ok(told)
+      assert.match(render(told).join(' '), /minCount \(3\) cannot be satisfied: 2 scheduled/)
+      await cluster.create(ours('other').cpu('1'))
+      assert.match(await cluster.bound('other'), /^n[12]$/)
+      await cluster.create(node('n3').cpu('1'), node('n4').cpu('1'))
+      const nodes = await Promise.all(['rank-0', 'rank-1', 'rank-2'].map((name) => cluster.bound(name)))
+      assert.equal(new Set(nodes).size, 3)
+      assert.deepEqual(system.cluster.discrepancies(), { miscounted: [], overcommitted: [] })
     })
 
     test('each profile places by its own policy, and pods of other schedulers are not touched', async () => {

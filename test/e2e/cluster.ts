@@ -227,6 +227,15 @@ export class Cluster {
     return message
   }
 
+  /** What is said of a pod that a scheduler evicts, once it is being deleted. */
+  leaves(name: string): Promise<string> {
+    return this.pods.until(`pod ${name} leaves`, () => {
+      const { metadata, status } = this.pod(name) ?? {}
+      const { reason, message } = status?.conditions?.find(({ type }) => type === 'DisruptionTarget') ?? {}
+      return metadata?.deletionTimestamp !== undefined && reason === 'PreemptionByScheduler' && message
+    })
+  }
+
   /** Of the pod that has this name now. */
   eventsOf(name: string): EventObject[] {
     const uid = this.pod(name)?.metadata?.uid

@@ -7,9 +7,6 @@ import { type ControlPlane, realControlPlane } from '../real-control-plane.ts'
 import { Cluster } from './cluster.ts'
 import { type RunningScheduler, startScheduler } from './scheduler.ts'
 
-/** The words of the real scheduler without those of preemption, which Stowage does not have yet. */
-const withoutPreemption = (message: string): string => message.replace(/ preemption: .*$/s, '')
-
 /** The API server wants limits of devices, equal to the requests. */
 const device = (resource: string, amount: string): Container => ({
   name: 'device',
@@ -65,7 +62,7 @@ describe('beside the real kube-scheduler', { skip: realControlPlane.skip, timeou
         shape(pod(`ours-${name}`).scheduler('stowage')),
       )
       const theirs = await cluster.refused(`theirs-${name}`)
-      assert.equal(await cluster.refused(`ours-${name}`), withoutPreemption(theirs), name)
+      assert.equal(await cluster.refused(`ours-${name}`), theirs, name)
     }
   })
 
