@@ -57,6 +57,7 @@ describe('explanation as data', () => {
       { node, usage, confidence, reason, bindMs: latencies.bindMs },
       { node: null, usage: null, confidence: null, reason: null, bindMs: null },
     )
+    assert.equal(explain(waiting({ outcome: 'gated', cycleMs: -1 })).latencies.cycleMs, null)
   })
 
   test('the attempts are those of this very pod, not of one that bore its name before', () => {

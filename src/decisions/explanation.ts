@@ -45,7 +45,7 @@ export interface Explanation {
   /** kinds of cluster events that could let it in, empty once it is bound */
   readonly wakesOn: readonly string[]
   readonly message: string
-  readonly latencies: { readonly queueMs: number; readonly cycleMs: number; readonly bindMs: number | null }
+  readonly latencies: { readonly queueMs: number; readonly cycleMs: number | null; readonly bindMs: number | null }
   /** the attempts that were handed in, newest first */
   readonly attempts: readonly {
     readonly attempt: number
@@ -149,7 +149,11 @@ export const explain = (
     nearestMiss: clean.nearestMiss ?? null,
     wakesOn: outcome === 'bound' || outcome === 'deleted' ? [] : clean.wakesOn,
     message: clean.message,
-    latencies: { queueMs: record.queueMs, cycleMs: record.cycleMs, bindMs: record.bindMs < 0 ? null : record.bindMs },
+    latencies: {
+      queueMs: record.queueMs,
+      cycleMs: record.cycleMs < 0 ? null : record.cycleMs,
+      bindMs: record.bindMs < 0 ? null : record.bindMs,
+    },
     attempts: history
       .filter((each) => each.uid === record.uid)
       .map((each) => ({
@@ -298,7 +302,7 @@ const waits = (explanation: Explanation): string[] => {
 
 const timing = ({ attempt, decidedAt, latencies }: Explanation): string => {
   // no cycle: the pod was turned away at the door
-  if (latencies.cycleMs < 0) return `So it stood at ${decidedAt}.`
+  if (latencies.cycleMs === null) return `So it stood at ${decidedAt}.`
   const bind = latencies.bindMs === null ? '' : `, bound in ${msText(latencies.bindMs)}`
   const waited = `after ${msText(latencies.queueMs)} in the queue`
   return `Attempt ${numberText(attempt)} at ${decidedAt}, ${waited}; decided in ${msText(latencies.cycleMs)}${bind}.`
