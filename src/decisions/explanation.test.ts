@@ -114,6 +114,15 @@ describe('explanation in sentences', () => {
     assert.match(told(waiting({ refused })), /1 node: not enough free cpu and not enough free nvidia\.com\/gpu\./)
   })
 
+  test('a reason that preemption could end on some nodes only is told once', () => {
+    const reason = { constraint: 'NodeResourcesFit', reason: 'Insufficient cpu' }
+    const refused = [
+      { ...reason, nodes: 1, preemptionCouldHelp: true },
+      { ...reason, nodes: 2, preemptionCouldHelp: false },
+    ]
+    assert.deepEqual(explain(waiting({ refused })).refused, [{ ...reason, nodes: 3 }])
+  })
+
   test('a gated pod: that its gates hold it, and which', () => {
     const text = told(
       waiting({ outcome: 'gated', message: 'waiting for scheduling gates: [a b]', cycleMs: -1, nodes: 0, refused: [] }),

@@ -1,5 +1,5 @@
 import { type Counterfactual, counterfactual, type RankRooms } from './counterfactual.ts'
-import type { CandidateRecord, DecisionRecord, NearestMiss, Outcome } from './record.ts'
+import type { CandidateRecord, DecisionRecord, NearestMiss, Outcome, RefusalCount } from './record.ts'
 import { amountText, listText, nodesText, numberText, plain } from './wording.ts'
 
 /**
@@ -111,6 +111,18 @@ const cleaned = (record: DecisionRecord): DecisionRecord => ({
 /** A time that no calendar has is said to be 1970: a damaged store must not keep the rest from being told. */
 const isoText = (atMs: number): string => new Date(Math.abs(atMs) <= 8.64e15 ? atMs : 0).toISOString()
 
+/** A record keeps the nodes apart on which preemption could help; who asks why is told each reason once. */
+const byReason = (refused: readonly RefusalCount[]): { reason: string; nodes: number; constraint: string }[] => {
+  const told = new Map<string, { reason: string; nodes: number; constraint: string }>()
+  for (const { reason, nodes, constraint } of refused) {
+    const key = JSON.stringify([constraint, reason])
+    const known = told.get(key)
+    if (known === undefined) told.set(key, { reason, nodes, constraint })
+    else known.nodes += nodes
+  }
+  return [...told.values()]
+}
+
 /**
  * Tells a decision. Pure.
  * @param history further attempts of the same pod, newest first
@@ -141,9 +153,7 @@ export const explain = (
     decidedAt: isoText(record.atMs),
     nodes: record.nodes,
     feasible: record.feasible,
-    refused: clean.refused
-      .map(({ reason, nodes, constraint }) => ({ reason, nodes, constraint }))
-      .sort((a, b) => b.nodes - a.nodes || (a.reason < b.reason ? -1 : 1)),
+    refused: byReason(clean.refused).sort((a, b) => b.nodes - a.nodes || (a.reason < b.reason ? -1 : 1)),
     candidates: clean.candidates.map(({ node, score, terms }) => ({ node, score, terms })),
     counterfactual: counterfactual(clean, options.rank),
     nearestMiss: clean.nearestMiss ?? null,
