@@ -127,7 +127,8 @@ export class EmbeddedRun {
           const nowMs = clock.monotonicMs()
           if (seen.span.firstMs < 0) seen.span.firstMs = nowMs
           seen.span.lastMs = nowMs
-          if (seen.decisionsMs.length < SAMPLES_AT_MOST) seen.decisionsMs.push(record.cycleMs)
+          // What no cycle decided took none.
+          if (record.cycleMs >= 0 && seen.decisionsMs.length < SAMPLES_AT_MOST) seen.decisionsMs.push(record.cycleMs)
           seen.last.unshift(record)
           if (seen.last.length > LAST_DECISIONS) seen.last.pop()
         },

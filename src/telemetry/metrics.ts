@@ -195,14 +195,12 @@ export class Metrics {
     this.#unreadable.at(kind).add()
   }
 
-  /** A decision was recorded: fields of its DecisionRecord. That a gated pod is held back was nobody's decision. */
-  decided(record: {
-    readonly outcome: string
-    readonly policy: string
-    readonly source: string
-    readonly cycleMs: number
-  }): void {
-    if (record.outcome === 'gated') return
+  /**
+   * A decision was recorded: fields of its DecisionRecord. What no cycle decided (a gate, an unreadable pod, the bind of
+   * somebody else) counts as none.
+   */
+  decided(record: { readonly policy: string; readonly source: string; readonly cycleMs: number }): void {
+    if (record.cycleMs < 0) return
     this.#decided.at(record.policy, record.source).add()
     this.#decisionSeconds.observe(record.cycleMs / 1000)
   }
