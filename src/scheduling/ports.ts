@@ -56,7 +56,8 @@ export interface SchedulingObserver {
   attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
   /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `Reserve`, `Bind` */
   phase(schedulerName: string, phase: string, durationMs: number): void
-  bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
+  /** `sinceOpenMs`: since it was first seen, or lost its last scheduling gate */
+  bound(schedulerName: string, attempts: number, sinceOpenMs: number): void
   /** a pod entered a queue, because of an event (`PodAdd`, `NodeAdd`, `ScheduleAttemptFailure`, `BackoffComplete`, ...) */
   queued(queue: QueueName, event: string): void
   /** the profile's own policy gave nothing usable and the fallback placed the pod */

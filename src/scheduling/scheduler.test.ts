@@ -146,6 +146,23 @@ describe('the scheduler', () => {
     })
   })
 
+  it('is as slow as it makes pods wait: the time behind scheduling gates is not its own', async () => {
+    const sinceOpenMs: number[] = []
+    const nothing = (): void => undefined
+    const observer = {
+      attempted: nothing,
+      phase: nothing,
+      bound: (_name: string, _attempts: number, ms: number) => void sinceOpenMs.push(ms),
+      queued: nothing,
+      fellBack: nothing,
+      unreadable: nothing,
+    }
+    const world = await new World({}, { observer }).begin(twoNodes, [pod('a').gatedBy('x').object()])
+    await world.passes(60_000)
+    await world.see(pod('a').resourceVersion('2').object())
+    assert.deepEqual(sinceOpenMs, [0])
+  })
+
   it('lets go of a pod that somebody else bound', async () => {
     const world = await new World().begin(twoNodes, [pod('a').cpu('100').object()])
     await world.see(pod('a').cpu('100').on('big').resourceVersion('2').object())

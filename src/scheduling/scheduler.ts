@@ -617,7 +617,7 @@ export class Scheduler {
     reporter.scheduled(pod, bind.nodeName)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'scheduled', bind.cycleMs + bindMs)
-    observer.bound(pod.schedulerName, entry.attempts, clock.nowMs() - entry.seenAtMs)
+    observer.bound(pod.schedulerName, entry.attempts, clock.nowMs() - entry.openSinceMs)
   }
 
   #bindFailed(tracked: Tracked, bind: Bind, thrown: unknown): void {

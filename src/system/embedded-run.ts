@@ -132,8 +132,8 @@ export class EmbeddedRun {
           seen.last.unshift(record)
           if (seen.last.length > LAST_DECISIONS) seen.last.pop()
         },
-        onBound: (sinceSeenMs) => {
-          if (seen.latenciesMs.length < SAMPLES_AT_MOST) seen.latenciesMs.push(sinceSeenMs)
+        onBound: (sinceOpenMs) => {
+          if (seen.latenciesMs.length < SAMPLES_AT_MOST) seen.latenciesMs.push(sinceOpenMs)
         },
       })
       return new EmbeddedRun(options, cluster, system, seen)

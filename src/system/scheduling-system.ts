@@ -47,8 +47,8 @@ export interface SchedulingSystemOptions {
   readonly version: string
   /** told of every decision as it is made */
   readonly onDecision?: (record: DecisionRecord) => void
-  /** told of every bind: the time since the pod was first seen */
-  readonly onBound?: (sinceSeenMs: number) => void
+  /** told of every bind: the time since the pod was first seen, or lost its last scheduling gate */
+  readonly onBound?: (sinceOpenMs: number) => void
 }
 
 type Phase = 'starting' | 'standby' | 'running' | 'draining' | 'stopped'
@@ -375,9 +375,9 @@ export class SchedulingSystem {
     return {
       attempted: (schedulerName, result, durationMs) => metrics.attempted(schedulerName, result, durationMs),
       phase: (schedulerName, phase, durationMs) => metrics.phase(schedulerName, phase, durationMs),
-      bound: (schedulerName, attempts, sinceSeenMs) => {
-        metrics.bound(schedulerName, attempts, sinceSeenMs)
-        onBound?.(sinceSeenMs)
+      bound: (schedulerName, attempts, sinceOpenMs) => {
+        metrics.bound(schedulerName, attempts, sinceOpenMs)
+        onBound?.(sinceOpenMs)
       },
       queued: (queue, event) => metrics.queued(queue, event),
       fellBack: (schedulerName, policy) => metrics.fellBack(schedulerName, policy),

@@ -178,8 +178,8 @@ export class Metrics {
     this.#phases.at(schedulerName, phase).observe(durationMs / 1000)
   }
 
-  bound(_schedulerName: string, attempts: number, sinceSeenMs: number): void {
-    this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceSeenMs / 1000)
+  bound(_schedulerName: string, attempts: number, sinceOpenMs: number): void {
+    this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceOpenMs / 1000)
     this.#podAttempts.observe(attempts)
   }
 
