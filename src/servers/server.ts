@@ -20,7 +20,7 @@ const failure = (code: ErrorCode, message: string): { error: { code: ErrorCode; 
   error: { code, message: message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message },
 })
 
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host)
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.')
 
 /** The host that a client named, without its port: `[::1]:8000` -> `::1`. */
 const namedHost = (header: string | undefined): string =>
@@ -56,16 +56,16 @@ export const bareServer = (log: Log, host: string): FastifyInstance => {
   app.setSerializerCompiler(() => JSON.stringify)
   const local = isLoopback(host)
   app.addHook('onRequest', async (request, reply) => {
-    const named = namedHost(request.headers.host)
-    if (local && named !== 'localhost' && isIP(named) === 0) {
-      return reply.code(421).send(failure('BAD_REQUEST', 'this server answers to localhost and to addresses only'))
-    }
     reply.headers({
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
       'referrer-policy': 'no-referrer',
       'cache-control': 'no-store',
     })
+    const named = namedHost(request.headers.host)
+    if (local && named !== 'localhost' && isIP(named) === 0) {
+      await reply.code(421).send(failure('BAD_REQUEST', 'this server answers to localhost and to addresses only'))
+    }
   })
   app.setNotFoundHandler(async (request, reply) => {
     return reply.code(404).send(failure('NOT_FOUND', `see /openapi.json; there is no ${request.method} ${request.url}`))
