@@ -144,6 +144,14 @@ describe('stowage up', () => {
   })
 })
 
+describe('stowage schedule', () => {
+  it('ends with 2 and says what is wrong where it cannot even begin', TIMEOUT, async () => {
+    const nowhere = await run('schedule', '--kubeconfig', 'nowhere', ...FREE_PORTS)
+    assert.equal(nowhere.code, 2)
+    assert.match(nowhere.stderr, /nowhere.*\[KUBECONFIG_UNREADABLE\]/)
+  })
+})
+
 describe('stowage explain', () => {
   it('finds the scheduler that runs on this machine and tells why a pod is where it is', TIMEOUT, async () => {
     writeFileSync(
@@ -173,6 +181,16 @@ describe('stowage explain', () => {
   })
 })
 
+describe('stowage explain --decisions', () => {
+  it('says that a file does not exist instead of making it', TIMEOUT, async () => {
+    const missing = join(home, 'no-such-store')
+    const { code, stderr } = await run('explain', 'default/small', '--decisions', missing)
+    assert.equal(code, 2)
+    assert.match(stderr, /no-such-store does not exist.*\[FILE_UNREADABLE\]/)
+    assert.ok(!existsSync(missing))
+  })
+})
+
 describe('stowage config check', () => {
   it('says what a file means and where each value comes from', TIMEOUT, async () => {
     writeFileSync(join(home, 'good.yaml'), 'metrics: {port: 9191}\n')
@@ -188,5 +206,11 @@ describe('stowage config check', () => {
     assert.equal(code, 2)
     assert.match(stderr, /bad\.yaml line 2/)
     assert.match(stderr, /LOUD/)
+  })
+
+  it('ends with 2 where the file is left out, and says where the options stand', TIMEOUT, async () => {
+    const { code, stderr } = await run('config', 'check')
+    assert.equal(code, 2)
+    assert.match(stderr, /stowage config check --help/)
   })
 })

@@ -22,8 +22,13 @@ Examples:
   stowage config check stowage.yaml             what a configuration file means, or what is wrong with it`,
   )
 
+/** A wrong command line is thrown to the end of this file and told with where to look, by commands within commands too. */
+const prepared = (command: Command, path: string): Command => {
+  for (const inner of command.commands) prepared(inner, `${path} ${inner.name()}`)
+  return command.exitOverride().showHelpAfterError(`(${path} --help shows the options)`)
+}
 for (const command of [upCommand(), scheduleCommand(), explainCommand(), configCommand()])
-  program.addCommand(command.exitOverride().showHelpAfterError(`(stowage ${command.name()} --help shows the options)`))
+  program.addCommand(prepared(command, `stowage ${command.name()}`))
 
 try {
   await program.parseAsync(process.argv)

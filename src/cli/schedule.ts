@@ -13,8 +13,9 @@ const schedule = async (options: Record<string, unknown>): Promise<void> => {
   const { api, logging, metrics } = loaded.configuration
   const log = createLog({ ...logging, clock: systemClock })
   for (const warning of loaded.warnings) log.warn(warning)
-  const stop = untilSignalled(systemClock)
+  // First, as it may throw: whoever listens for signals is kept alive until `release`.
   const system = new SchedulingSystem({ loaded, env: process.env, clock: systemClock, log, version })
+  const stop = untilSignalled(systemClock)
   try {
     const servers = await startServers({
       view: system,

@@ -136,15 +136,15 @@ export const settingsSchema = z.object({
       argument: '[boolean]',
       description: 'Whether replicas agree by a Lease on the one that schedules; the others wait.',
     }),
-    leaseName: setting(
+    leaseName: optional(
       kinds.text('the name of a Lease: lower case letters, digits, - and .', /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/),
-      'stowage',
       {
         key: 'leader_election.lease_name',
         env: 'STOWAGE_LEASE_NAME',
         flag: '--lease-name',
         argument: '<name>',
-        description: 'Name of the Lease.',
+        description:
+          'Name of the Lease. Without it: stowage and a short hash of the schedulerNames served, so that replicas wait for each other and schedulers with other profiles do not.',
       },
     ),
     leaseNamespace: setting(

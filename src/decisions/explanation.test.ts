@@ -57,6 +57,7 @@ describe('explanation as data', () => {
       { node, usage, confidence, reason, bindMs: latencies.bindMs },
       { node: null, usage: null, confidence: null, reason: null, bindMs: null },
     )
+    assert.equal(explain(waiting({ outcome: 'gated', cycleMs: -1 })).latencies.cycleMs, null)
   })
 
   test('the attempts are those of this very pod, not of one that bore its name before', () => {
@@ -124,6 +125,15 @@ describe('explanation in sentences', () => {
       },
     ]
     assert.match(told(waiting({ refused })), /1 node: not enough free cpu and not enough free nvidia\.com\/gpu\./)
+  })
+
+  test('a reason that preemption could end on some nodes only is told once', () => {
+    const reason = { constraint: 'NodeResourcesFit', reason: 'Insufficient cpu' }
+    const refused = [
+      { ...reason, nodes: 1, preemptionCouldHelp: true },
+      { ...reason, nodes: 2, preemptionCouldHelp: false },
+    ]
+    assert.deepEqual(explain(waiting({ refused })).refused, [{ ...reason, nodes: 3 }])
   })
 
   test('a gated pod: that its gates hold it, and which', () => {

@@ -1,5 +1,5 @@
 import { type Counterfactual, counterfactual, type RankRooms } from './counterfactual.ts'
-import type { CandidateRecord, DecisionRecord, NearestMiss, Outcome } from './record.ts'
+import type { CandidateRecord, DecisionRecord, NearestMiss, Outcome, RefusalCount } from './record.ts'
 import { amountText, listText, nodesText, numberText, plain } from './wording.ts'
 
 /**
@@ -47,7 +47,7 @@ export interface Explanation {
   /** kinds of cluster events that could let it in, empty once it is bound */
   readonly wakesOn: readonly string[]
   readonly message: string
-  readonly latencies: { readonly queueMs: number; readonly cycleMs: number; readonly bindMs: number | null }
+  readonly latencies: { readonly queueMs: number; readonly cycleMs: number | null; readonly bindMs: number | null }
   /** the attempts that were handed in, newest first */
   readonly attempts: readonly {
     readonly attempt: number
@@ -121,6 +121,18 @@ const cleaned = (record: DecisionRecord): DecisionRecord => ({
 /** A time that no calendar has is said to be 1970: a damaged store must not keep the rest from being told. */
 const isoText = (atMs: number): string => new Date(Math.abs(atMs) <= 8.64e15 ? atMs : 0).toISOString()
 
+/** A record keeps the nodes apart on which preemption could help; who asks why is told each reason once. */
+const byReason = (refused: readonly RefusalCount[]): { reason: string; nodes: number; constraint: string }[] => {
+  const told = new Map<string, { reason: string; nodes: number; constraint: string }>()
+  for (const { reason, nodes, constraint } of refused) {
+    const key = JSON.stringify([constraint, reason])
+    const known = told.get(key)
+    if (known === undefined) told.set(key, { reason, nodes, constraint })
+    else known.nodes += nodes
+  }
+  return [...told.values()]
+}
+
 /**
  * Tells a decision. Pure.
  * @param history further attempts of the same pod, newest first
@@ -151,16 +163,18 @@ export const explain = (
     decidedAt: isoText(record.atMs),
     nodes: record.nodes,
     feasible: record.feasible,
-    refused: clean.refused
-      .map(({ reason, nodes, constraint }) => ({ reason, nodes, constraint }))
-      .sort((a, b) => b.nodes - a.nodes || (a.reason < b.reason ? -1 : 1)),
+    refused: byReason(clean.refused).sort((a, b) => b.nodes - a.nodes || (a.reason < b.reason ? -1 : 1)),
     candidates: clean.candidates.map(({ node, score, terms }) => ({ node, score, terms })),
     counterfactual: counterfactual(clean, options.rank),
     nearestMiss: clean.nearestMiss ?? null,
     preemption: clean.preemption ?? null,
     wakesOn: outcome === 'bound' || outcome === 'deleted' ? [] : clean.wakesOn,
     message: clean.message,
-    latencies: { queueMs: record.queueMs, cycleMs: record.cycleMs, bindMs: record.bindMs < 0 ? null : record.bindMs },
+    latencies: {
+      queueMs: record.queueMs,
+      cycleMs: record.cycleMs < 0 ? null : record.cycleMs,
+      bindMs: record.bindMs < 0 ? null : record.bindMs,
+    },
     attempts: history
       .filter((each) => each.uid === record.uid)
       .map((each) => ({
@@ -322,7 +336,7 @@ const waits = (explanation: Explanation): string[] => {
 
 const timing = ({ attempt, decidedAt, latencies }: Explanation): string => {
   // no cycle: the pod was turned away at the door
-  if (latencies.cycleMs < 0) return `So it stood at ${decidedAt}.`
+  if (latencies.cycleMs === null) return `So it stood at ${decidedAt}.`
   const bind = latencies.bindMs === null ? '' : `, bound in ${msText(latencies.bindMs)}`
   const waited = `after ${msText(latencies.queueMs)} in the queue`
   return `Attempt ${numberText(attempt)} at ${decidedAt}, ${waited}; decided in ${msText(latencies.cycleMs)}${bind}.`

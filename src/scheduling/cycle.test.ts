@@ -148,6 +148,7 @@ describe('a pod', () => {
     const world = await new World({ policy }).begin(twoNodes)
     await world.see(pod('a').cpu('3').object())
     assert.deepEqual(world.reporter.lines, ['a -> big'])
+    assert.equal(world.decisions.of('a').reason, 'no other node passes every rule')
     assert.equal(world.scheduler.stats().fallbacks, 0)
   })
 

@@ -346,13 +346,7 @@ export class Cycle {
     onPhase(profile.schedulerName, 'Filter', clock.monotonicMs() - preparedMs)
     if (count === 0) return this.#refuseEverywhere(pod, profile)
     // count > 0
-    if (count === 1)
-      return this.#placeUnscored(
-        profile.policy,
-        this.#nodes[0]!,
-        1,
-        'no other node passes every rule, so there was nothing to rank',
-      )
+    if (count === 1) return this.#placeUnscored(profile.policy, this.#nodes[0]!, 1, 'no other node passes every rule')
     return undefined
   }
 

@@ -84,7 +84,8 @@ export interface SchedulingObserver {
   attempted(schedulerName: string, result: AttemptResult, durationMs: number): void
   /** one rule or ranking in a cycle took so long: `PreFilter`, `Filter`, `Score`, `PreBind`, `Bind` */
   phase(schedulerName: string, phase: string, durationMs: number): void
-  bound(schedulerName: string, attempts: number, sinceSeenMs: number): void
+  /** `sinceOpenMs`: since it was first seen, or lost its last scheduling gate */
+  bound(schedulerName: string, attempts: number, sinceOpenMs: number): void
   /** pods of lower priority were looked for that could make room; 0 victims: in vain */
   preempted(schedulerName: string, victims: number): void
   /** a pod entered a queue, because of an event (`PodAdd`, `NodeAdd`, `ScheduleAttemptFailure`, `BackoffComplete`, ...) */

@@ -28,6 +28,8 @@ export class QueuedPod implements HeapItem {
   pod: Pod
   /** wall-clock time at which it was first seen without a node */
   readonly seenAtMs: number
+  /** wall-clock time since which nothing but us holds it up: when it was first seen, or lost its last scheduling gate */
+  openSinceMs: number
   /** times it was popped */
   attempts = 0
   /** attempts that ended because no node was allowed */
@@ -58,6 +60,7 @@ export class QueuedPod implements HeapItem {
   constructor(pod: Pod, seenAtMs: number) {
     this.pod = pod
     this.seenAtMs = seenAtMs
+    this.openSinceMs = seenAtMs
   }
 }
 
@@ -477,6 +480,8 @@ export class PodQueue {
   }
 
   #activate(entry: QueuedPod, event: string): void {
+    // Time behind gates is nobody's latency; a pod that has been tried goes on counting.
+    if (entry.place === 'gated' && entry.attempts === 0) entry.openSinceMs = this.#options.clock.nowMs()
     entry.place = 'active'
     this.#laneOf(entry.pod.schedulerName).active.push(entry)
     this.#options.onQueued('active', event)

@@ -151,6 +151,24 @@ describe('the scheduler', () => {
     })
   })
 
+  it('is as slow as it makes pods wait: the time behind scheduling gates is not its own', async () => {
+    const sinceOpenMs: number[] = []
+    const nothing = (): void => undefined
+    const observer = {
+      attempted: nothing,
+      phase: nothing,
+      bound: (_name: string, _attempts: number, ms: number) => void sinceOpenMs.push(ms),
+      preempted: nothing,
+      queued: nothing,
+      fellBack: nothing,
+      unreadable: nothing,
+    }
+    const world = await new World({}, { observer }).begin(twoNodes, [pod('a').gatedBy('x').object()])
+    await world.passes(60_000)
+    await world.see(pod('a').resourceVersion('2').object())
+    assert.deepEqual(sinceOpenMs, [0])
+  })
+
   it('lets go of a pod that somebody else bound', async () => {
     const world = await new World().begin(twoNodes, [pod('a').cpu('100').object()])
     await world.see(pod('a').cpu('100').on('big').resourceVersion('2').object())
@@ -270,6 +288,33 @@ describe('binding', () => {
     assert.equal(world.cluster.placeOf('uid-a'), 'big')
   })
 
+  it('is ours, and reported, when the watch shows it after its answer was given up', async () => {
+    const world = await slow()
+    await world.see(pod('a').cpu('7').object())
+    world.binder.waiting[0]?.answer(new BindFailure('error', 'connection lost'))
+    await world.passes(2000)
+    world.binder.waiting[0]?.answer(new BindFailure('conflict', 'already assigned'))
+    await world.quiet()
+    await world.see(pod('a').cpu('7').on('big').resourceVersion('2').object())
+    assert.equal(world.reporter.lines.at(-1), 'a -> big')
+    const { outcome, node } = world.decisions.of('a')
+    assert.deepEqual({ outcome, node }, { outcome: 'bound', node: 'big' })
+  })
+
+  it('is told apart from the bind of another scheduler that the watch shows later', async () => {
+    const world = await slow()
+    await world.see(pod('a').cpu('1').object())
+    world.binder.waiting[0]?.answer(new BindFailure('conflict', 'already assigned'))
+    await world.quiet()
+    await world.see(pod('a').cpu('1').on('small').resourceVersion('2').object())
+    const { outcome, node, message } = world.decisions.of('a')
+    assert.deepEqual(
+      { outcome, node, message },
+      { outcome: 'bound', node: '', message: 'somebody else bound it to small' },
+    )
+    assert.ok(!world.reporter.lines.includes('a -> small'))
+  })
+
   it('yields to another scheduler that was quicker', async () => {
     const world = await slow()
     await world.see(pod('a').cpu('1').object())
@@ -277,7 +322,14 @@ describe('binding', () => {
     world.binder.waiting[0]?.answer(new BindFailure('conflict', 'already assigned'))
     await world.passes(60_000)
     assert.equal(world.cluster.placeOf('uid-a'), 'small')
-    assert.equal(world.decisions.of('a').outcome, 'failed')
+    assert.deepEqual(
+      world.decisions.records.map(({ outcome, node }) => ({ outcome, node })),
+      [
+        { outcome: 'failed', node: 'big' },
+        { outcome: 'bound', node: '' },
+      ],
+    )
+    assert.equal(world.decisions.of('a').message, 'somebody else bound it to small')
     assert.deepEqual(world.binder.waiting, [])
     assert.equal(world.scheduler.conservation().bound, 1)
     assert.deepEqual(world.cluster.discrepancies(), whole)

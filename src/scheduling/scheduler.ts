@@ -117,8 +117,11 @@ interface Bind {
 interface Tracked {
   readonly entry: QueuedPod
   place: Place
-  /** id of its last decision, 0 without one */
+  /** id of its last decision, 0 without one, and the node that it chose, '' for none */
   decisionId: number
+  decidedNode: string
+  /** nodes to which a bind was sent whose end is not known: the API server may have taken it */
+  readonly unanswered: Set<string>
   callOff: (() => void) | undefined
   bind: Bind | undefined
 }
@@ -475,7 +478,24 @@ export class Scheduler {
     this.#endRanking(tracked)
     this.#queue.remove(tracked.entry)
     this.#move(tracked, 'bound')
-    this.#settle(tracked, 'bound', `somebody else bound it to ${pod.nodeName}`)
+    this.#boundUnawares(tracked, pod)
+  }
+
+  /** A pod that we took for unbound has a node. */
+  #boundUnawares(tracked: Tracked, pod: Pod): void {
+    const { nodeName } = pod
+    const ours = tracked.unanswered.has(nodeName)
+    if (ours) this.#options.reporter.scheduled(pod, nodeName)
+    if (ours && tracked.decidedNode === nodeName) {
+      this.#settle(tracked, 'bound', '')
+      return
+    }
+    const message = ours
+      ? `an earlier bind to ${nodeName} went through although its answer was lost`
+      : `somebody else bound it to ${nodeName}`
+    // A decision for a node that came to nothing stays as it is: this one did not place the pod.
+    if (tracked.decidedNode === '') this.#settle(tracked, 'bound', message)
+    else this.#keep(tracked, pod, 'bound', factsOf(message, []), -1, 0)
   }
 
   #podSeenWithoutNode(pod: Pod): void {
@@ -1004,7 +1024,7 @@ export class Scheduler {
     reporter.scheduled(pod, bind.nodeName)
     observer.phase(pod.schedulerName, 'Bind', bindMs)
     this.#attempted(pod.schedulerName, 'scheduled', bind.cycleMs + bindMs)
-    observer.bound(pod.schedulerName, entry.attempts, clock.nowMs() - entry.seenAtMs)
+    observer.bound(pod.schedulerName, entry.attempts, clock.nowMs() - entry.openSinceMs)
   }
 
   #bindFailed(tracked: Tracked, bind: Bind, thrown: unknown): void {
@@ -1027,7 +1047,8 @@ export class Scheduler {
     log.debug('a bind failed', { pod: podKey(pod), node: bind.nodeName, error: thrown })
     if (bind.seenOn !== '') {
       this.#tracked.delete(pod.uid)
-      this.#settle(tracked, 'failed', `somebody else bound it to ${bind.seenOn}`, bindMs)
+      this.#settle(tracked, 'failed', message, bindMs)
+      this.#boundUnawares(tracked, { ...pod, nodeName: bind.seenOn })
       return
     }
     this.#changed(this.#cluster.forget(pod.uid))
@@ -1037,6 +1058,7 @@ export class Scheduler {
       this.#settle(tracked, 'deleted', 'it was deleted before it was bound', bindMs)
       return
     }
+    if (!(thrown instanceof BindFailure) || thrown.kind === 'error') tracked.unanswered.add(bind.nodeName)
     this.#settle(tracked, 'failed', message, bindMs)
     this.#queue.failed(entry, message)
     this.#move(tracked, 'waiting')
@@ -1056,7 +1078,15 @@ export class Scheduler {
   // Bookkeeping
 
   #track(entry: QueuedPod, place: Place): Tracked {
-    const tracked: Tracked = { entry, place, decisionId: 0, callOff: undefined, bind: undefined }
+    const tracked: Tracked = {
+      entry,
+      place,
+      decisionId: 0,
+      decidedNode: '',
+      unanswered: new Set(),
+      callOff: undefined,
+      bind: undefined,
+    }
     this.#tracked.set(entry.pod.uid, tracked)
     this.#ledger.enter(place)
     return tracked
@@ -1103,6 +1133,7 @@ export class Scheduler {
   ): void {
     const id = this.#nextDecisionId++
     tracked.decisionId = id
+    tracked.decidedNode = node
     const record: DecisionRecord = {
       id,
       atMs: this.#options.clock.nowMs(),

@@ -282,7 +282,10 @@ export const Explanation = Type.Object(
     preemption: nullable(Preemption),
     wakesOn: listOf(Type.String({ description: 'kind of cluster event that could let it in' })),
     message: Type.String(),
-    latencies: Type.Object({ queueMs: Type.Number(), cycleMs: Type.Number(), bindMs: nullable(Type.Number()) }, closed),
+    latencies: Type.Object(
+      { queueMs: Type.Number(), cycleMs: nullable(Type.Number()), bindMs: nullable(Type.Number()) },
+      closed,
+    ),
     attempts: listOf(
       Type.Object(
         {

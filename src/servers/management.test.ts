@@ -18,7 +18,7 @@ const serve = async (
   changes: Partial<SystemView> = {},
   log: Log = silent,
 ): Promise<FastifyInstance> => {
-  const app = await managementServer({ view: sampleView(changes), metrics: new Metrics(), log })
+  const app = await managementServer({ view: sampleView(changes), metrics: new Metrics(), host: '127.0.0.1', log })
   t.after(() => app.close())
   return app
 }
@@ -272,4 +272,24 @@ test('/metrics on the management port is the text that Prometheus reads', async 
   const response = await (await serve(t)).inject('/metrics')
   assert.match(String(response.headers['content-type']), /^text\/plain; version=0\.0\.4/)
   assert.match(response.body, /^# HELP scheduler_schedule_attempts_total /m)
+})
+
+test('a page that has its own name resolve to this machine learns nothing', async () => {
+  const app = await managementServer({ view: sampleView(), metrics: new Metrics(), host: '127.0.0.1', log: silent })
+  const status = async (host: string): Promise<number> =>
+    (await app.inject({ url: '/config', headers: { host } })).statusCode
+  assert.equal(await status('evil.example'), 421)
+  assert.equal(await status('evil.example:8000'), 421)
+  assert.equal(await status('localhost:8000'), 200)
+  assert.equal(await status('127.0.0.1:8000'), 200)
+  assert.equal(await status('[::1]:8000'), 200)
+  await app.close()
+  const everywhere = await managementServer({
+    view: sampleView(),
+    metrics: new Metrics(),
+    host: '0.0.0.0',
+    log: silent,
+  })
+  assert.equal((await everywhere.inject({ url: '/config', headers: { host: 'stowage.team.svc' } })).statusCode, 200)
+  await everywhere.close()
 })

@@ -16,6 +16,8 @@ export interface ManagementOptions {
   readonly view: SystemView
   /** undefined: metrics are switched off */
   readonly metrics: MetricsScrape | undefined
+  /** address that it will listen on */
+  readonly host: string
   readonly log: Log
 }
 
@@ -59,7 +61,7 @@ const share = (part: number, whole: number): number => (whole > 0 ? part / whole
  */
 export const managementServer = async (options: ManagementOptions): Promise<FastifyInstance> => {
   const { view } = options
-  const bare = bareServer(options.log)
+  const bare = bareServer(options.log, options.host)
   await bare.register(swagger, {
     openapi: {
       openapi: '3.1.0',

@@ -31,8 +31,9 @@ export const metricsServer = async (
   metrics: MetricsScrape,
   healthy: () => boolean,
   log: Log,
+  host: string,
 ): Promise<FastifyInstance> => {
-  const app = bareServer(log)
+  const app = bareServer(log, host)
   metricsRoute(app, metrics)
   app.get('/healthz', async (_request, reply) => {
     const well = healthy()

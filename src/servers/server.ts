@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net'
+import { isIP, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { StowageError, type ErrorCode } from '../errors/catalogue.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -20,8 +20,21 @@ const failure = (code: ErrorCode, message: string): { error: { code: ErrorCode; 
   error: { code, message: message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message },
 })
 
-/** An HTTP server with our limits, headers and errors, and no routes yet. */
-export const bareServer = (log: Log): FastifyInstance => {
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.')
+
+/** The host that a client named, without its port: `[::1]:8000` -> `::1`. */
+const namedHost = (header: string | undefined): string =>
+  (header ?? '')
+    .replace(/:\d+$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase()
+
+/**
+ * An HTTP server with our limits, headers and errors, and no routes yet.
+ * @param host the address it will listen on. What listens on loopback only is meant for this machine: a web page that has
+ *   its own name resolve to 127.0.0.1 (DNS rebinding) must not read it, so there only localhost and addresses are served.
+ */
+export const bareServer = (log: Log, host: string): FastifyInstance => {
   const app = Fastify({
     logger: false,
     forceCloseConnections: true,
@@ -41,13 +54,18 @@ export const bareServer = (log: Log): FastifyInstance => {
   app.server.maxConnections = MAX_CONNECTIONS
   // answers are made by us in the shape of their schemas (the tests hold them to it): serialising needs no second look
   app.setSerializerCompiler(() => JSON.stringify)
-  app.addHook('onRequest', async (_request, reply) => {
+  const local = isLoopback(host)
+  app.addHook('onRequest', async (request, reply) => {
     reply.headers({
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
       'referrer-policy': 'no-referrer',
       'cache-control': 'no-store',
     })
+    const named = namedHost(request.headers.host)
+    if (local && named !== 'localhost' && isIP(named) === 0) {
+      await reply.code(421).send(failure('BAD_REQUEST', 'this server answers to localhost and to addresses only'))
+    }
   })
   app.setNotFoundHandler(async (request, reply) => {
     return reply.code(404).send(failure('NOT_FOUND', `see /openapi.json; there is no ${request.method} ${request.url}`))

@@ -36,12 +36,12 @@ export const startServers = async (options: ServersOptions): Promise<RunningServ
     await Promise.all(started.map((app) => app.close()))
   }
   try {
-    const api = await managementServer({ view, metrics, log })
+    const api = await managementServer({ view, metrics, host, log })
     started.push(api)
     const apiUrl = await listen(api, host, options.apiPort, 'api.port, API_PORT or --api-port')
     let metricsUrl: string | undefined
     if (metrics !== undefined) {
-      const scraped = await metricsServer(metrics, () => view.healthy(), log)
+      const scraped = await metricsServer(metrics, () => view.healthy(), log, host)
       started.push(scraped)
       const at = await listen(scraped, host, options.metricsPort, 'metrics.port, METRICS_PORT or --metrics-port')
       metricsUrl = `${at}/metrics`

@@ -127,12 +127,13 @@ export class EmbeddedRun {
           const nowMs = clock.monotonicMs()
           if (seen.span.firstMs < 0) seen.span.firstMs = nowMs
           seen.span.lastMs = nowMs
-          if (seen.decisionsMs.length < SAMPLES_AT_MOST) seen.decisionsMs.push(record.cycleMs)
+          // What no cycle decided took none.
+          if (record.cycleMs >= 0 && seen.decisionsMs.length < SAMPLES_AT_MOST) seen.decisionsMs.push(record.cycleMs)
           seen.last.unshift(record)
           if (seen.last.length > LAST_DECISIONS) seen.last.pop()
         },
-        onBound: (sinceSeenMs) => {
-          if (seen.latenciesMs.length < SAMPLES_AT_MOST) seen.latenciesMs.push(sinceSeenMs)
+        onBound: (sinceOpenMs) => {
+          if (seen.latenciesMs.length < SAMPLES_AT_MOST) seen.latenciesMs.push(sinceOpenMs)
         },
       })
       return new EmbeddedRun(options, cluster, system, seen)

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs'
 import type { Clock } from '../clock/clock.ts'
 import { explain, type Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
 import { type DecisionStore, openDecisionStore } from '../decisions/store.ts'
+import { StowageError } from '../errors/catalogue.ts'
 import { createPolicy, policyNames } from '../policies/registry.ts'
 import { rankRooms } from './rooms.ts'
 
@@ -17,13 +19,19 @@ export const explainPod = (store: DecisionStore, namespace: string, name: string
   return latest === undefined ? undefined : explain(latest, earlier, rankOf(latest))
 }
 
-/** The same from a file that no process has open now, or another one has. @throws StowageError STORE_UNUSABLE */
+/** The same from a file that no process has open now, or another one has. @throws StowageError FILE_UNREADABLE, STORE_UNUSABLE */
 export const explainFromStore = (
   path: string,
   namespace: string,
   name: string,
   clock: Clock,
 ): Explanation | undefined => {
+  // Opening a store makes one where there is none.
+  if (!existsSync(path))
+    throw new StowageError('FILE_UNREADABLE', {
+      found: `${path} does not exist`,
+      expected: 'the decision store of a scheduler (its setting --decisions)',
+    })
   // As old and as large as it likes: whoever only reads must not prune.
   const store = openDecisionStore({ path, maxAgeMs: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER, clock })
   try {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
@@ -71,8 +71,8 @@ export interface SchedulingSystemOptions {
   readonly version: string
   /** told of every decision as it is made */
   readonly onDecision?: (record: DecisionRecord) => void
-  /** told of every bind: the time since the pod was first seen */
-  readonly onBound?: (sinceSeenMs: number) => void
+  /** told of every bind: the time since the pod was first seen, or lost its last scheduling gate */
+  readonly onBound?: (sinceOpenMs: number) => void
 }
 
 type Phase = 'starting' | 'standby' | 'running' | 'draining' | 'stopped'
@@ -405,9 +405,9 @@ export class SchedulingSystem {
     return {
       attempted: (schedulerName, result, durationMs) => metrics.attempted(schedulerName, result, durationMs),
       phase: (schedulerName, phase, durationMs) => metrics.phase(schedulerName, phase, durationMs),
-      bound: (schedulerName, attempts, sinceSeenMs) => {
-        metrics.bound(schedulerName, attempts, sinceSeenMs)
-        onBound?.(sinceSeenMs)
+      bound: (schedulerName, attempts, sinceOpenMs) => {
+        metrics.bound(schedulerName, attempts, sinceOpenMs)
+        onBound?.(sinceOpenMs)
       },
       queued: (queue, event) => metrics.queued(queue, event),
       preempted: (_schedulerName, victims) => metrics.preempted(victims),
@@ -522,14 +522,15 @@ export class SchedulingSystem {
 
   #stand(): Promise<void> {
     const { clock, log } = this.#options
-    const { leaderElection: lease, scheduling } = this.#configuration
+    const { leaderElection: lease, profiles, scheduling } = this.#configuration
+    const leaseName = lease.leaseName ?? leaseNameOf(profiles.map(({ schedulerName }) => schedulerName))
     return runLeaderElection({
       connection: this.connection,
       clock,
       // Replicas that share a seed must not share the moments at which they ask.
       random: seededRandom(scheduling.seed ^ process.pid),
       identity: `${hostname()}_${randomUUID()}`,
-      leaseName: lease.leaseName,
+      leaseName,
       namespace: lease.leaseNamespace,
       leaseDurationMs: lease.leaseDurationMs,
       renewDeadlineMs: lease.renewDeadlineMs,
@@ -545,7 +546,7 @@ export class SchedulingSystem {
         if (this.#phase !== 'starting') return
         this.#phase = 'standby'
         log.info('another replica schedules; this one stands by', {
-          lease: `${lease.leaseNamespace}/${lease.leaseName}`,
+          lease: `${lease.leaseNamespace}/${leaseName}`,
         })
         this.#tellReady()
       },
@@ -610,6 +611,13 @@ export class SchedulingSystem {
     return [...counts.values()]
   }
 }
+
+/** One lease for those who serve the same pods. */
+export const leaseNameOf = (schedulerNames: readonly string[]): string =>
+  `stowage-${createHash('sha256')
+    .update([...schedulerNames].sort().join('\n'))
+    .digest('hex')
+    .slice(0, 10)}`
 
 /** How long giving back the lease may take. */
 const LEASE_PATIENCE_MS = 300

@@ -192,8 +192,8 @@ export class Metrics {
     this.#phases.at(schedulerName, phase).observe(durationMs / 1000)
   }
 
-  bound(_schedulerName: string, attempts: number, sinceSeenMs: number): void {
-    this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceSeenMs / 1000)
+  bound(_schedulerName: string, attempts: number, sinceOpenMs: number): void {
+    this.#sli.at(attempts >= ATTEMPTS_CAP ? `${ATTEMPTS_CAP}+` : String(attempts)).observe(sinceOpenMs / 1000)
     this.#podAttempts.observe(attempts)
   }
 
@@ -215,14 +215,12 @@ export class Metrics {
     this.#unreadable.at(kind).add()
   }
 
-  /** A decision was recorded: fields of its DecisionRecord. That a gated pod is held back was nobody's decision. */
-  decided(record: {
-    readonly outcome: string
-    readonly policy: string
-    readonly source: string
-    readonly cycleMs: number
-  }): void {
-    if (record.outcome === 'gated') return
+  /**
+   * A decision was recorded: fields of its DecisionRecord. What no cycle decided (a gate, an unreadable pod, the bind of
+   * somebody else) counts as none.
+   */
+  decided(record: { readonly policy: string; readonly source: string; readonly cycleMs: number }): void {
+    if (record.cycleMs < 0) return
     this.#decided.at(record.policy, record.source).add()
     this.#decisionSeconds.observe(record.cycleMs / 1000)
   }
