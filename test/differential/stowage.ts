@@ -94,7 +94,7 @@ class Decider {
     return {
       outcome: node >= 0 ? 'bound' : gated ? 'gated' : 'refused',
       node: room?.nodeName ?? nodeName,
-      victims: new Set(room?.victims.map(podKey)),
+      victims: new Set(room?.victims.filter(({ deleting }) => !deleting).map(podKey)),
       message: gated ? '' : facts.message,
       feasible: new Set(Array.from(nodes, (index) => this.#cluster.node(index).name)),
       scores: nodes.length > 1 ? this.#scores(pod, nodes) : new Map(),
