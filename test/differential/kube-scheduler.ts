@@ -28,7 +28,8 @@ import {
   PODS,
 } from '../../src/kubernetes/objects.ts'
 import { type ControlPlane, realControlPlane } from '../real-control-plane.ts'
-import { type Change, NAMESPACES, type OtherObject, PRIORITIES, RUNTIME_CLASSES, type World } from './worlds.ts'
+import type { OtherObject } from './storage.ts'
+import { type Change, NAMESPACES, PRIORITIES, RUNTIME_CLASSES, type World } from './worlds.ts'
 
 /** What a scheduler said of one pod. */
 export interface Verdict {

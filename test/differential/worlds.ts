@@ -14,7 +14,7 @@ import type {
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
-import { exclusiveClaims, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
+import { exclusiveClaims, type OtherObject, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
 export interface Known {
@@ -22,12 +22,6 @@ export interface Known {
   /** the plugins whose scores ours has */
   readonly scores: ReadonlySet<string>
   readonly preemption: boolean
-}
-
-/** Any object besides nodes and pods, for the collection at `path`. */
-export interface OtherObject {
-  readonly path: string
-  readonly object: KubeObject
 }
 
 /** What happens to the cluster before the next pod comes. */
