@@ -175,11 +175,15 @@ export const podOf = (workload: Workload, number: number, nodes: number): PodObj
   return podObject(`pod-${number}`, { ...workload.labels(group), ...MEASURED }, workload.spec(group))
 }
 
+/** Groups of pods that are there already; no measured pod has one of these. */
+const FIRST_PLACED_GROUP = 1_000_000
+
 /** Pods that are on nodes from the beginning, node after node. */
 export function* placedPods({ placed, labels, spec }: Workload, nodes: number): Generator<PodObject> {
   for (let number = 0; number < nodes * (placed?.perNode ?? 0); number++) {
-    yield podObject(`placed-${number}`, placed?.labels ?? labels(0), {
-      ...(placed?.spec ?? spec(0)),
+    const group = FIRST_PLACED_GROUP + Math.floor(number / nodes)
+    yield podObject(`placed-${number}`, placed?.labels ?? labels(group), {
+      ...(placed?.spec ?? spec(group)),
       nodeName: `node-${number % nodes}`,
     })
   }

@@ -141,7 +141,10 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
   const held: PodObject[] = []
   for (const [number, { change, pod, stays }] of world.cases.entries()) {
     if (cases === wanted) break
-    if (number % 3 === 0) for (const one of held.splice(0)) await theirs.remove(one)
+    if (number % 3 === 0 && held.length > 0) {
+      for (const one of held.splice(0)) await theirs.remove(one)
+      await theirs.settle()
+    }
     // While pods wait for room that is being made, nothing may change that would let them in at a time of its own.
     if (change !== undefined && held.length === 0) {
       const node = await theirs.apply(change, world)

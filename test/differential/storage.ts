@@ -1,7 +1,12 @@
 // The volumes of a generated world: classes, claims, volumes, what CSI drivers say, and the pods that use them.
 import fc from 'fast-check'
 import type { KubeObject, PodSpec, Quantities } from '../../src/cluster/objects.ts'
-import type { OtherObject } from './worlds.ts'
+
+/** Any object besides nodes and pods, for the collection at `path`. */
+export interface OtherObject {
+  readonly path: string
+  readonly object: KubeObject
+}
 
 const { constantFrom, integer, array, record, boolean } = fc
 

@@ -17,7 +17,8 @@ import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
 import type { Profile } from '../../src/scheduling/profile.ts'
 import { storageFeeds } from '../../src/scheduling/storage-feeds.ts'
 import type { Begun, PodNews, Verdict } from './kube-scheduler.ts'
-import type { Known, OtherObject } from './worlds.ts'
+import type { OtherObject } from './storage.ts'
+import type { Known } from './worlds.ts'
 
 /** What this version knows, by which the generator decides what to draw. */
 export const known: Known = {
@@ -94,7 +95,7 @@ class Decider {
     return {
       outcome: node >= 0 ? 'bound' : gated ? 'gated' : 'refused',
       node: room?.nodeName ?? nodeName,
-      victims: new Set(room?.victims.map(podKey)),
+      victims: new Set(room?.victims.filter(({ deleting }) => !deleting).map(podKey)),
       message: gated ? '' : facts.message,
       feasible: new Set(Array.from(nodes, (index) => this.#cluster.node(index).name)),
       scores: nodes.length > 1 ? this.#scores(pod, nodes) : new Map(),

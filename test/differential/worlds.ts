@@ -14,7 +14,7 @@ import type {
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
-import { exclusiveClaims, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
+import { exclusiveClaims, type OtherObject, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
 export interface Known {
@@ -22,12 +22,6 @@ export interface Known {
   /** the plugins whose scores ours has */
   readonly scores: ReadonlySet<string>
   readonly preemption: boolean
-}
-
-/** Any object besides nodes and pods, for the collection at `path`. */
-export interface OtherObject {
-  readonly path: string
-  readonly object: KubeObject
 }
 
 /** What happens to the cluster before the next pod comes. */
@@ -109,7 +103,7 @@ const nodeName = (world: number, node: number): string => `w${world}-n${node}`
  * What a world has much of, and less of all the rest: what comes late among the rules is seen only where the others let pods
  * pass. Worlds take turns.
  */
-const FOCUSES = ['nothing', 'volumes', 'topology', 'volumes and scores', 'nodes'] as const
+const FOCUSES = ['nothing', 'volumes', 'topology', 'volumes and scores', 'nodes', 'preemption'] as const
 type Focus = (typeof FOCUSES)[number]
 const focusOf = (world: number): Focus => FOCUSES[world % FOCUSES.length] ?? 'nothing'
 
@@ -146,7 +140,7 @@ const nodeShape = (focus: Focus) =>
     labels: nodeLabels,
     taints: orEmpty(focus.startsWith('volumes') ? 90 : 60, taints(2)),
     unschedulable: sometimes(focus.startsWith('volumes') ? 1 : 5, constant(true)),
-    cpu: constantFrom('2', '4', '7500m', '16', '64'),
+    cpu: focus === 'preemption' ? constantFrom('1', '2', '4') : constantFrom('2', '4', '7500m', '16', '64'),
     memory: constantFrom('2Gi', '4Gi', '15999Mi', '64Gi', '257000000Ki'),
     pods: weighted([1, '2'], [2, '6'], [8, '110']),
     devices: sometimes(35, constantFrom('1', '4')),
@@ -446,7 +440,11 @@ const podParts = (known: Known, world: number, nodes: number) => {
       ),
     ),
     // Without preemption nobody may be more important than others, or kube-scheduler would evict them.
-    priorityClassName: known.preemption ? sometimes(70, constantFrom(...Object.keys(PRIORITIES))) : constant(undefined),
+    priorityClassName: !known.preemption
+      ? constant(undefined)
+      : focus === 'preemption'
+        ? weighted<string | undefined>([5, 'high'], [1, 'patient'], [1, 'middle'], [1, undefined])
+        : sometimes(70, constantFrom(...Object.keys(PRIORITIES))),
     volumes: ifKnown('VolumeBinding', 'volumes', 25, podVolumes),
     restartsAll: ifKnown('NodeDeclaredFeatures', 'nodes', 6, constant(true)),
     spread: ifKnown('PodTopologySpread', 'topology', 25, spreading),
@@ -456,7 +454,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
 }
 type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
 
-const podOf = (world: number, name: string, parts: PodParts): PodObject => {
+const podOf = (world: number, name: string, parts: PodParts, graceful: boolean): PodObject => {
   const main: Container = {
     name: 'main',
     image: parts.image,
@@ -498,7 +496,7 @@ const podOf = (world: number, name: string, parts: PodParts): PodObject => {
     metadata: { namespace: parts.volumes === undefined ? parts.namespace : 'default', name, labels: parts.labels },
     spec: definedIn<PodSpec & { runtimeClassName?: string }>({
       schedulerName: 'default-scheduler',
-      terminationGracePeriodSeconds: 0,
+      terminationGracePeriodSeconds: graceful ? 30 : 0,
       containers,
       initContainers: initContainers.length > 0 ? initContainers : undefined,
       resources: parts.podLevel,
@@ -539,6 +537,9 @@ const withoutClashes = (placed: readonly PlacedPod[], exclusive: ReadonlySet<num
   })
 }
 
+/** Where much is to be evicted, those who are there matter less. */
+const LOWER: Readonly<Record<string, string>> = { high: 'low', patient: 'least', middle: 'middle' }
+
 /** Bound from the beginning: whatever they ask for, nobody checks it. */
 const placedOf = (
   world: number,
@@ -548,10 +549,23 @@ const placedOf = (
   modest: boolean,
   graceful: boolean,
 ): PodObject => {
+  const own = parts.priorityClassName
+  const priorityClassName = focusOf(world) === 'preemption' ? LOWER[own ?? ''] : own
   const large = modest ? { init: undefined, sidecar: undefined, special: undefined, podLevel: undefined } : {}
   const requests: Quantities = modest && 'cpu' in parts.requests ? { cpu: '300m', memory: '300Mi' } : parts.requests
-  const { spec = {}, ...pod } = podOf(world, name, { ...parts, ...large, requests, gates: undefined })
-  return { ...pod, spec: { ...spec, nodeName: node, terminationGracePeriodSeconds: graceful ? 30 : 0 } }
+  const { spec = {}, ...pod } = podOf(
+    world,
+    name,
+    {
+      ...parts,
+      ...large,
+      requests,
+      priorityClassName,
+      gates: undefined,
+    },
+    graceful,
+  )
+  return { ...pod, spec: { ...spec, nodeName: node } }
 }
 
 const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
@@ -645,7 +659,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       ),
       cases: drawn.cases.map(([change, parts, stays], at) => ({
         change,
-        pod: podOf(number, `w${number}-c${at}`, parts),
+        pod: podOf(number, `w${number}-c${at}`, parts, drawn.graceful),
         stays,
       })),
     })),
