@@ -61,6 +61,7 @@ import { Metrics } from '../telemetry/metrics.ts'
 import { explainPod } from './explaining.ts'
 import { RateMeter } from './rate.ts'
 import { AUTO, storePathFor } from './store-path.ts'
+import { warmUp } from './warm-up.ts'
 
 export interface SchedulingSystemOptions {
   readonly loaded: LoadedConfiguration
@@ -216,6 +217,7 @@ export class SchedulingSystem {
   async start(signal: AbortSignal): Promise<void> {
     const { log } = this.#options
     const version = await serverVersion(this.connection, signal)
+    warmUp(profilesOf(this.#configuration), this.#options.clock)
     log.info('connected', { server: this.connection.address, version })
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
     this.#read(NAMESPACES, this.scheduler.namespaces)
