@@ -1,9 +1,18 @@
 // The arm of bench/throughput.ts that decides nothing: sends for each pending pod the bind and the Scheduled event that a
-// scheduler would send, as fast as the server takes them, and ends. Nodes are taken in turn.
+// scheduler would send, as fast as the server takes them, and ends. Nodes are taken in turn. With --evict N each pod first has
+// N pods of its node leave, with all that a scheduler writes about that.
 import { parseArgs } from 'node:util'
 import type { NodeObject, PodObject } from '../src/cluster/objects.ts'
-import { openConnection } from '../src/kubernetes/connection.ts'
-import { collectionPath, EVENTS, listObjects, NODES, objectPath, PODS } from '../src/kubernetes/objects.ts'
+import { type Method, openConnection } from '../src/kubernetes/connection.ts'
+import {
+  collectionPath,
+  EVENTS,
+  listObjects,
+  NODES,
+  objectPath,
+  PODS,
+  STRATEGIC_MERGE_PATCH,
+} from '../src/kubernetes/objects.ts'
 import { microTime } from '../src/kubernetes/reporter.ts'
 import { MEASURED_SELECTOR } from './workloads.ts'
 
@@ -12,7 +21,11 @@ const EVENTS_BESIDE_BINDS = 4
 const EVENTS_ALONE = 32
 
 const { values } = parseArgs({
-  options: { kubeconfig: { type: 'string' }, concurrency: { type: 'string', default: '32' } },
+  options: {
+    kubeconfig: { type: 'string' },
+    concurrency: { type: 'string', default: '32' },
+    evict: { type: 'string', default: '0' },
+  },
 })
 const connection = openConnection({ kubeconfig: values.kubeconfig, env: process.env })
 const nodes: NodeObject[] = []
@@ -20,10 +33,24 @@ for await (const node of listObjects<NodeObject>(connection, NODES)) nodes.push(
 const pods: PodObject[] = []
 for await (const pod of listObjects<PodObject>(connection, PODS, { labelSelector: MEASURED_SELECTOR })) pods.push(pod)
 
-const post = async (path: string, body: unknown): Promise<void> => {
-  const { status, body: refusal } = await connection.request({ method: 'POST', path, body, ignoreBody: true })
-  if (status >= 300) throw new Error(`POST ${path} was answered ${status}: ${JSON.stringify(refusal)}`)
+const evicted = Number(values.evict)
+const victims = new Map<string, PodObject[]>()
+if (evicted > 0)
+  for await (const placed of listObjects<PodObject>(connection, PODS, { fieldSelector: 'spec.nodeName!=' }))
+    victims.set(placed.spec?.nodeName ?? '', [...(victims.get(placed.spec?.nodeName ?? '') ?? []), placed])
+
+const send = async (method: Method, path: string, body: unknown, contentType?: string): Promise<void> => {
+  const { status, body: refusal } = await connection.request({
+    method,
+    path,
+    body,
+    ignoreBody: true,
+    ...(contentType === undefined ? {} : { contentType }),
+  })
+  if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${JSON.stringify(refusal)}`)
 }
+const post = (path: string, body: unknown): Promise<void> => send('POST', path, body)
+const nodeOf = (number: number): string => nodes[number % nodes.length]?.metadata?.name ?? ''
 
 /** Sends one request after the other until there are no more; as many of these run at once as requests are under way. */
 const sender = async (jobs: Iterator<() => Promise<void>>): Promise<void> => {
@@ -33,50 +60,87 @@ const concurrency = Number(values.concurrency)
 const many = (count: number, jobs: Iterator<() => Promise<void>>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, () => sender(jobs)))
 
-const bind =
-  (number: number, { metadata }: PodObject) =>
-  (): Promise<void> => {
-    const { namespace = '', name = '', uid = '' } = metadata ?? {}
-    return post(`${objectPath(PODS, namespace, name)}/binding`, {
-      apiVersion: 'v1',
-      kind: 'Binding',
-      metadata: { namespace, name, uid },
-      target: { kind: 'Node', name: nodes[number % nodes.length]?.metadata?.name },
+const status = ({ metadata }: PodObject, body: object): Promise<void> =>
+  send(
+    'PATCH',
+    `${objectPath(PODS, metadata?.namespace ?? '', metadata?.name ?? '')}/status`,
+    { metadata: { uid: metadata?.uid }, status: body },
+    STRATEGIC_MERGE_PATCH,
+  )
+const condition = (type: string, value: string, reason: string): object => ({
+  conditions: [
+    { type, status: value, reason, message: 'as a scheduler would say', lastTransitionTime: new Date().toISOString() },
+  ],
+})
+
+const bind = (number: number, { metadata }: PodObject): Promise<void> => {
+  const { namespace = '', name = '', uid = '' } = metadata ?? {}
+  return post(`${objectPath(PODS, namespace, name)}/binding`, {
+    apiVersion: 'v1',
+    kind: 'Binding',
+    metadata: { namespace, name, uid },
+    target: { kind: 'Node', name: nodeOf(number) },
+  })
+}
+const place = (number: number, preemptor: PodObject) => async (): Promise<void> => {
+  if (evicted > 0) {
+    await status(preemptor, {
+      nominatedNodeName: nodeOf(number),
+      ...condition('PodScheduled', 'False', 'Unschedulable'),
     })
+    for (const victim of victims.get(nodeOf(number))?.splice(0, evicted) ?? []) {
+      const { namespace = '', name = '' } = victim.metadata ?? {}
+      await status(victim, condition('DisruptionTarget', 'True', 'PreemptionByScheduler'))
+      await send('DELETE', objectPath(PODS, namespace, name), { apiVersion: 'v1', kind: 'DeleteOptions' })
+      tell(event(victim, 'Preempted', 'Preempting', `Preempted by pod on node ${nodeOf(number)}`))
+    }
+    tell(event(preemptor, 'FailedScheduling', 'Scheduling', 'as a scheduler would say'))
   }
+  await bind(number, preemptor)
+  const { namespace = '', name = '' } = preemptor.metadata ?? {}
+  tell(event(preemptor, 'Scheduled', 'Binding', `Successfully assigned ${namespace}/${name} to ${nodeOf(number)}`))
+}
+
+/** Events to be sent; those before `told` are on their way. As in Stowage they give way to binds: few at once beside them. */
+const waiting: (() => Promise<void>)[] = []
+let told = 0
+let atOnce = EVENTS_BESIDE_BINDS
+const senders = new Set<Promise<void>>()
+const drain = async (): Promise<void> => {
+  for (let next = waiting[told]; next !== undefined; next = waiting[told]) {
+    told++
+    await next()
+  }
+}
+const startSender = (): void => {
+  const sending = drain().finally(() => senders.delete(sending))
+  senders.add(sending)
+}
+const tell = (send: () => Promise<void>): void => {
+  waiting.push(send)
+  if (senders.size < atOnce) startSender()
+}
 const event =
-  (number: number, { metadata }: PodObject) =>
+  ({ metadata }: PodObject, reason: string, action: string, note: string) =>
   (): Promise<void> => {
     const { namespace = '', name = '', uid = '', resourceVersion = '' } = metadata ?? {}
     return post(collectionPath(EVENTS, namespace), {
       apiVersion: 'events.k8s.io/v1',
       kind: 'Event',
-      metadata: { namespace, name: `${name}.${number.toString(16)}` },
+      metadata: { namespace, name: `${name}.${told.toString(16)}` },
       eventTime: microTime(Date.now()),
       reportingController: 'default-scheduler',
       reportingInstance: 'default-scheduler-limit',
-      action: 'Binding',
-      reason: 'Scheduled',
-      type: 'Normal',
-      note: `Successfully assigned ${namespace}/${name} to ${nodes[number % nodes.length]?.metadata?.name}`,
+      action,
+      reason,
+      type: reason === 'FailedScheduling' ? 'Warning' : 'Normal',
+      note,
       regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid, resourceVersion },
     })
   }
 
-// As Stowage does: events give way to binds, with a few under way beside them and the rest after.
-const binds = pods.map((pod, number) => bind(number, pod)).values()
-const events = pods.map((pod, number) => event(number, pod)).values()
-const bindsDone = many(concurrency, binds)
-let binding = true
-const beside = async (): Promise<void> => {
-  for (let job = events.next(); job.done !== true; job = events.next()) {
-    await job.value()
-    if (!binding) break
-  }
-}
-const besideDone = Promise.all(Array.from({ length: EVENTS_BESIDE_BINDS }, beside))
-await bindsDone
-binding = false
-await besideDone
-await many(EVENTS_ALONE, events)
+await many(concurrency, pods.map((pod, number) => place(number, pod)).values())
+atOnce = EVENTS_ALONE
+while (senders.size < atOnce && told < waiting.length) startSender()
+await Promise.all(senders)
 connection.close()

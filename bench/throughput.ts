@@ -118,9 +118,17 @@ const startKubeScheduler: Start = async (plane) => {
 }
 
 const startLimit =
-  (concurrency: number): Start =>
+  (concurrency: number, evicts: number): Start =>
   async ({ kubeconfigPath }, fail) => {
-    const { exit } = runProgram(['bench/limit.ts', '--kubeconfig', kubeconfigPath, '--concurrency', `${concurrency}`])
+    const { exit } = runProgram([
+      'bench/limit.ts',
+      '--kubeconfig',
+      kubeconfigPath,
+      '--concurrency',
+      `${concurrency}`,
+      '--evict',
+      `${evicts}`,
+    ])
     exit.catch(fail)
     return () => exit
   }
@@ -301,7 +309,9 @@ if (realControlPlane.skip !== false) {
 const arms = new Map<string, Start>([
   ['ours', startStowage],
   ['kubeScheduler', startKubeScheduler],
-  ...limitConcurrencies.map((concurrency) => [`limit ${concurrency}`, startLimit(concurrency)] as const),
+  ...limitConcurrencies.map(
+    (concurrency) => [`limit ${concurrency}`, startLimit(concurrency, workload.evicts ?? 0)] as const,
+  ),
 ])
 const results = new Map<string, Result[]>([...arms.keys()].map((name) => [name, []]))
 for (let round = 1; round <= rounds; round++) {

@@ -24,6 +24,8 @@ export interface Workload {
   readonly placed?: { readonly perNode: number; readonly spec?: PodSpec; readonly labels?: Record<string, string> }
   /** pods that wait all the time and never get a node: how many a measured pod */
   readonly waiting?: { readonly perPod: number; readonly spec: PodSpec }
+  /** how many pods each measured pod has to evict. @default 0 */
+  readonly evicts?: number
   /** every second a node, a pod that fits nowhere and a service come and the last ones go. @default false */
   readonly churn?: boolean
   /** how many measured pods may share a group, as a part of the nodes. @default all pods share one */
@@ -120,6 +122,7 @@ export const WORKLOADS: readonly Workload[] = [
     allocatable: { cpu: '4', memory: '32Gi', pods: '110' },
     labels: unlabelled,
     spec: () => ({ ...requesting('3', '500Mi'), priorityClassName: 'high' }),
+    evicts: 3,
     placed: {
       perNode: 4,
       labels: { app: 'low' },
