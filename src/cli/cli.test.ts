@@ -135,6 +135,19 @@ describe('stowage up', () => {
     assert.match(bad.stderr, /openb_pod_list_default\.csv line 2: "12x" in column cpu_milli/)
   })
 
+  it('reports the policy that really placed the pods, whichever setting named it', TIMEOUT, async () => {
+    const report = async (...args: string[]): Promise<RunReport> =>
+      JSON.parse(
+        (await run('up', '--for', '1s', '--nodes', '2', '--pods', '2', '--json', ...args, ...FREE_PORTS)).stdout,
+      )
+    assert.equal((await report('--policy', 'borg')).policy, 'borg')
+    assert.equal((await report('--profile', 'stowage=most_allocated')).policy, 'most_allocated')
+    assert.equal((await report()).policy, 'kube-default')
+    const both = await run('up', '--policy', 'borg', '--profile', 'stowage=random', ...FREE_PORTS)
+    assert.equal(both.code, 2)
+    assert.match(both.stderr, /--policy with profiles \(--profile\).*\[CONFIG_CONFLICT\]/)
+  })
+
   it('refuses options that contradict each other, and values that are none', TIMEOUT, async () => {
     assert.match((await run('up', '--trace', '.', '--pods', '3')).stderr, /--trace with --pods/)
     const unknown = await run('up', '--policy', 'best')

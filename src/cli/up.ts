@@ -4,6 +4,7 @@ import { sleep, systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import type { LoadedConfiguration } from '../configuration/load.ts'
 import { type SettingRow } from '../configuration/schema.ts'
+import { StowageError } from '../errors/catalogue.ts'
 import { decisionLine } from './decision-line.ts'
 import { policyNames } from '../policies/registry.ts'
 import { startServers } from '../servers/start.ts'
@@ -27,14 +28,17 @@ interface UpOptions extends Record<string, unknown> {
   readonly departures: boolean
   readonly for?: number
   readonly speed?: number
-  readonly policy: string
+  readonly policy?: string
   readonly kubePort: number
   readonly kubeconfig?: string
   readonly json?: boolean
 }
 
+const DEFAULT_POLICY = 'kube-default'
 const FRAME_MS = 250
 const PLAIN_LINE_MS = 2_000
+/** Lines of the log that are shown after the picture is gone: the last ones. */
+const KEPT_LINES = 200
 
 const whole =
   (least: number, most: number) =>
@@ -64,12 +68,18 @@ const applies = ({ key }: SettingRow): boolean => !key.startsWith('kubernetes.')
 
 /** Settings of `up`: alone in its cluster, serving every pod that comes, keeping nothing unless asked to. */
 const settingsOf = (options: UpOptions): LoadedConfiguration => {
-  const { policy } = options
+  const { policy = DEFAULT_POLICY } = options
   // Here that flag says where to write; the setting of that name says what to read.
   const flags = { ...options, kubeconfig: undefined }
   const asGiven = readSettings(flags, true)
   const unlessGiven = (key: string, flag: string, value: unknown): Record<string, unknown> =>
     asGiven.sources.get(key)?.kind === 'default' ? { [flag]: value } : {}
+  const profilesFrom = asGiven.sources.get('profiles')
+  if (options.policy !== undefined && profilesFrom !== undefined && profilesFrom.kind !== 'default')
+    throw new StowageError('CONFIG_CONFLICT', {
+      found: `--policy with profiles (${profilesFrom.where})`,
+      expected: 'one of them: each says which policy ranks the nodes',
+    })
   const usual = asGiven.configuration.profiles.filter(({ schedulerName }) => schedulerName !== 'stowage')
   const profiles = [
     `default-scheduler=${policy}`,
@@ -87,13 +97,13 @@ const settingsOf = (options: UpOptions): LoadedConfiguration => {
   )
 }
 
-const frameOf = (run: EmbeddedRun, options: UpOptions, kubectl: string): LiveFrame => {
+const frameOf = (run: EmbeddedRun, policy: string, forMs: number | undefined, kubectl: string): LiveFrame => {
   const { system, arrivals } = run
   const { queue, pods } = system.status()
   return {
     elapsedMs: run.elapsedMs,
-    ...(options.for === undefined ? {} : { forMs: options.for }),
-    policy: options.policy,
+    ...(forMs === undefined ? {} : { forMs }),
+    policy,
     apiUrl: run.cluster.server.url,
     kubectl,
     nodes: system.nodes().map((node) => ({
@@ -128,13 +138,19 @@ const up = async (options: UpOptions): Promise<void> => {
   const view = new LiveView(process.stderr, { colour: process.env['NO_COLOR'] === undefined })
   // The picture and the log would write over one another: while there is a picture, only what went wrong is kept, for the end.
   const kept: string[] = []
+  const keep = (line: string): void => {
+    kept.push(line)
+    if (kept.length > KEPT_LINES) kept.shift()
+  }
   const log = createLog({
     ...logging,
     level: view.isLive && logging.level === 'INFO' ? 'WARNING' : logging.level,
     clock: systemClock,
-    ...(view.isLive ? { write: (line: string) => void kept.push(line) } : {}),
+    ...(view.isLive ? { write: keep } : {}),
   })
   for (const warning of loaded.warnings) log.warn(warning)
+  // The profile that the generated pods name; settings without any profile are refused.
+  const { schedulerName, policy } = profiles.find((profile) => profile.schedulerName === 'stowage') ?? profiles[0]!
   const forMs = options.for ?? (options.trace === undefined ? undefined : TRACE_MS)
   const scenario = await buildScenario({
     nodes: options.nodes,
@@ -146,10 +162,7 @@ const up = async (options: UpOptions): Promise<void> => {
     departures: options.departures,
     speed: options.speed,
     forMs,
-    schedulerName:
-      profiles.find(({ schedulerName }) => schedulerName === 'stowage')?.schedulerName ??
-      profiles[0]?.schedulerName ??
-      '',
+    schedulerName,
     random: seededRandom(scheduling.seed),
   })
   const stop = untilSignalled(systemClock)
@@ -158,7 +171,7 @@ const up = async (options: UpOptions): Promise<void> => {
     const run = await EmbeddedRun.open({
       scenario,
       loaded,
-      policy: options.policy,
+      policy,
       kubePort: options.kubePort,
       kubeconfig: options.kubeconfig,
       env: process.env,
@@ -193,7 +206,7 @@ const up = async (options: UpOptions): Promise<void> => {
     try {
       await run.start(stop.signal)
       while (!end.aborted) {
-        view.show(frameOf(run, { ...options, ...(forMs === undefined ? {} : { for: forMs }) }, kubectl))
+        view.show(frameOf(run, policy, forMs, kubectl))
         await sleep(systemClock, view.isLive ? FRAME_MS : PLAIN_LINE_MS, end).catch(() => undefined)
       }
     } catch (error) {
@@ -239,9 +252,10 @@ export const upCommand = (): Command =>
       .option('--for <duration>', 'end after that time with a report (default: on Ctrl-C; with --trace 60s)', duration)
       .option('--speed <factor>', 'how many times faster than real time pods come and live (default: 1)', positive)
       .addOption(
-        new Option('--policy <name>', 'who ranks the nodes for pods of default-scheduler and stowage')
-          .choices([...policyNames])
-          .default('kube-default'),
+        new Option(
+          '--policy <name>',
+          `who ranks the nodes for pods of default-scheduler and stowage (default: ${DEFAULT_POLICY})`,
+        ).choices([...policyNames]),
       )
       .option('--kube-port <port>', 'port of the Kubernetes API; 0: a free one', whole(0, 65_535), 0)
       .option(
