@@ -6,9 +6,9 @@ import type { NodeObject, PodObject } from '../cluster/objects.ts'
 import type { ObjectAccess } from './apiserver/access.ts'
 import { startApiServer } from './apiserver/server.ts'
 import { nodeShapes } from './node-shapes.ts'
-import { openbNodes, openbPods } from './openb.ts'
 import type { KubeletPodStatus } from './pod-stages.ts'
 import { type VirtualNodes, startVirtualNodes } from './virtual-nodes.ts'
+import { openbNodes, openbPod, openbPodRows } from './traces/openb.ts'
 import { syntheticWorkload, workloadPriorityClasses } from './workload.ts'
 import { parseWorkload } from './workload-file.ts'
 
@@ -117,8 +117,8 @@ test('the embedded API server takes every generated pod, node and priority class
     ...syntheticWorkload({ pods: 400, spanMs: 1, random: seededRandom(9), nodes: shapes, schedulerName: 's' }).map(
       ({ pod }) => pod,
     ),
-    ...openbPods('pods.csv', [header, ...rows].join('\n'), { schedulerName: 's', namespace: 'default' }).map(
-      ({ pod }) => pod,
+    ...openbPodRows('pods.csv', [header, ...rows].join('\n')).map((row) =>
+      openbPod(row, { schedulerName: 's', namespace: 'default' }),
     ),
     ...['Deployment', 'StatefulSet', 'Job'].flatMap(
       (kind) =>

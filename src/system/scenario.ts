@@ -2,7 +2,7 @@ import type { Random } from '../clock/random.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { StowageError } from '../errors/catalogue.ts'
 import { nodeShapes } from '../simulation/node-shapes.ts'
-import { readOpenb } from '../simulation/openb.ts'
+import { readOpenb } from '../simulation/traces/openb.ts'
 import { readWorkloadFile } from '../simulation/workload-file.ts'
 import { syntheticWorkload, workloadPriorityClasses } from '../simulation/workload.ts'
 import type { Scenario } from './embedded-run.ts'
@@ -29,8 +29,6 @@ const PODS = 200
 const ARRIVING = 0.7
 const ARRIVALS_MS = 30_000
 export const TRACE_MS = 60_000
-
-const podList = (name: string): string => (name.endsWith('.csv') ? name : `openb_pod_list_${name}.csv`)
 
 /** As kubectl: what names no namespace goes to `default`. */
 const inNamespace = (pod: PodObject): PodObject => ({
@@ -67,7 +65,7 @@ export const buildScenario = async (choice: ScenarioChoice): Promise<Scenario> =
       spanMs: (forMs ?? TRACE_MS) * ARRIVING,
       schedulerName,
       departures: choice.departures,
-      ...(choice.tracePods === undefined ? {} : { podList: podList(choice.tracePods) }),
+      ...(choice.tracePods === undefined ? {} : { podList: choice.tracePods }),
     })
     return { nodes, objects: [], arrivals, speed }
   }

@@ -3,8 +3,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { claimOf } from './kubelet-admission.ts'
-import { OPENB_NODE_LIST, OPENB_POD_LIST, openbNodes, openbPods, readOpenb } from './openb.ts'
+import { claimOf } from '../kubelet-admission.ts'
+import {
+  OPENB_NODE_LIST,
+  OPENB_POD_LIST,
+  openbNodes,
+  openbPod,
+  openbPodLists,
+  openbPodRows,
+  readOpenb,
+  readOpenbRows,
+} from './openb.ts'
 
 const NODES = `sn,cpu_milli,memory_mib,gpu,model
 openb-node-0000,64000,262144,2,P100
@@ -20,9 +29,10 @@ openb-pod-0002,6000,12288,1,810,V100M16|V100M32,BE,Failed,200,1100,
 openb-pod-0003,96000,1024,8,1000,,BE,Running,300,400,300
 openb-pod-0004,4000,1024,0,0,,Burstable,Running,400,400,400
 `
-const options = { schedulerName: 'stowage', namespace: 'default' }
+const podsOf = (text: string) =>
+  openbPodRows('pods.csv', text).map((row) => openbPod(row, { schedulerName: 'stowage', namespace: 'default' }))
 
-test('a node offers its GPUs in thousandths and in devices, and says which model they are', () => {
+test('a node offers its GPUs in thousandths, and says which model they are', () => {
   const [first, , third] = openbNodes('nodes.csv', NODES)
   assert.deepEqual(first, {
     name: 'openb-node-0000',
@@ -32,7 +42,6 @@ test('a node offers its GPUs in thousandths and in devices, and says which model
       pods: '1001',
       'ephemeral-storage': '1Ti',
       'stowage.dev/gpu-milli': '2000',
-      'stowage.dev/gpu-device': '2',
     },
     labels: {
       'topology.kubernetes.io/region': 'region-1',
@@ -47,29 +56,43 @@ test('a node offers its GPUs in thousandths and in devices, and says which model
   assert.equal(third?.labels['nvidia.com/gpu.product'], undefined)
 })
 
-test('a pod asks for its share of GPUs, and for a device of its own only where it cannot share one with its like', () => {
-  const claims = openbPods('pods.csv', PODS, options).map(({ pod }) => {
+test('a pod asks for its share of one GPU, or for whole ones', () => {
+  const claims = podsOf(PODS).map((pod) => {
     const { request } = claimOf(pod)
-    return [request.get('cpu'), request.get('stowage.dev/gpu-milli'), request.get('stowage.dev/gpu-device')]
+    return [request.get('cpu'), request.get('stowage.dev/gpu-milli')]
   })
   assert.deepEqual(claims, [
-    [12_000, 1000, 1],
-    [6000, 460, undefined],
-    [6000, 810, 1],
-    [96_000, 8000, 8],
-    [4000, undefined, undefined],
+    [12_000, 1000],
+    [6000, 460],
+    [6000, 810],
+    [96_000, 8000],
+    [4000, undefined],
   ])
 })
 
+test('rows can be had as they are, for experiments that change the trace first', () => {
+  assert.deepEqual(openbPodRows('pods.csv', PODS)[2], {
+    name: 'openb-pod-0002',
+    cpuMilli: 6000,
+    memoryMiB: 12_288,
+    gpuMilli: 810,
+    gpuCount: 1,
+    models: ['V100M16', 'V100M32'],
+    qos: 'BE',
+    creationS: 200,
+    deletionS: 1100,
+  })
+})
+
 test('allowed GPU models become required node affinity, the class of service a label', () => {
-  const [, , third, fourth] = openbPods('pods.csv', PODS, options)
-  assert.deepEqual(third?.pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution, {
+  const [, , third, fourth] = podsOf(PODS)
+  assert.deepEqual(third?.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution, {
     nodeSelectorTerms: [
       { matchExpressions: [{ key: 'nvidia.com/gpu.product', operator: 'In', values: ['V100M16', 'V100M32'] }] },
     ],
   })
-  assert.deepEqual(third?.pod.metadata?.labels, { 'stowage.dev/qos': 'BE' })
-  assert.equal(fourth?.pod.spec?.affinity, undefined)
+  assert.deepEqual(third?.metadata?.labels, { 'stowage.dev/qos': 'BE' })
+  assert.equal(fourth?.spec?.affinity, undefined)
 })
 
 const withTrace = async (
@@ -216,7 +239,7 @@ for (const [name, text, message] of [
   ['nothing in it', '', /line 1: no column name/],
 ] as const) {
   test(`a pod list with ${name} is an error that names file, line and column`, () => {
-    assert.throws(() => openbPods('pods.csv', text, options), {
+    assert.throws(() => openbPodRows('pods.csv', text), {
       name: 'StowageError',
       code: 'TRACE_MALFORMED',
       message,
@@ -241,6 +264,15 @@ test('a folder without the lists is an error that says what it should hold', asy
   })
 })
 
+test('a folder says which pod lists it holds, and a list can be called by its short name', async () => {
+  const lists = { [OPENB_NODE_LIST]: NODES, [OPENB_POD_LIST]: PODS, 'openb_pod_list_cpu250.csv': HEADER, 'a.csv': '' }
+  await withTrace(lists, async (directory) => {
+    assert.deepEqual(await openbPodLists(directory), ['cpu250', 'default'])
+    assert.equal((await readOpenbRows({ directory, podList: 'cpu250' })).pods.length, 0)
+    await assert.rejects(openbPodLists(join(directory, 'none')), { code: 'FILE_UNREADABLE' })
+  })
+})
+
 const trace = process.env['STOWAGE_OPENB']
 test('the real trace has the nodes, GPUs and pods that its authors count', {
   skip: trace === undefined && 'STOWAGE_OPENB names no folder with the openb trace',
@@ -248,7 +280,7 @@ test('the real trace has the nodes, GPUs and pods that its authors count', {
   const { nodes, arrivals } = await readOpenb({ directory: trace ?? '', spanMs: 60_000, schedulerName: 's' })
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
   assert.equal(nodes.length, 1213)
-  assert.equal(sum(nodes.map(({ allocatable }) => Number(allocatable['stowage.dev/gpu-device'] ?? 0))), 6212)
+  assert.equal(sum(nodes.map(({ allocatable }) => Number(allocatable['stowage.dev/gpu-milli'] ?? 0))), 6_212_000)
   assert.equal(sum(nodes.map(({ allocatable }) => Number.parseInt(allocatable['cpu'] ?? '', 10))), 107_018_000)
   const kinds = Map.groupBy(arrivals, ({ pod }) => {
     const milli = claimOf(pod).request.get('stowage.dev/gpu-milli') ?? 0
