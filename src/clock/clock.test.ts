@@ -19,6 +19,28 @@ describe('the virtual clock', () => {
     assert.equal(clock.monotonicMs(), 20)
   })
 
+  it('keeps that order among thousands of calls, steps from one to the next, and stops at the time it is given', () => {
+    const random = seededRandom(3)
+    const clock = new VirtualClock(0)
+    const ran: { atMs: number; number: number }[] = []
+    for (let number = 0; number < 5000; number++) {
+      const atMs = random.below(500)
+      const timer = clock.after(atMs, () => ran.push({ atMs, number }))
+      if (number % 7 === 0) timer.cancel()
+    }
+    let steps = 0
+    while (clock.step(250)) steps++
+    assert.equal(steps, ran.length)
+    assert.ok(clock.monotonicMs() <= 250)
+    while (clock.step());
+    assert.equal(ran.length, 5000 - Math.ceil(5000 / 7))
+    assert.deepEqual(
+      ran,
+      ran.toSorted((a, b) => a.atMs - b.atMs || a.number - b.number),
+    )
+    assert.equal(clock.step(), false)
+  })
+
   it('ends a sleep at once when its signal is aborted', async () => {
     const clock = new VirtualClock()
     const abort = new AbortController()

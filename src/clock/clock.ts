@@ -43,11 +43,23 @@ export const systemClock: Clock = {
   },
 }
 
+interface Due {
+  readonly atMs: number
+  /** calls of one time run in the order they came */
+  readonly order: number
+  /** undefined: cancelled; the entry stays where it is until its time */
+  run: (() => void) | undefined
+}
+
+const isBefore = (a: Due, b: Due): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
+
 /** A clock that moves only when told to. Calls that fall due run in the order of their time, then of their scheduling. */
 export class VirtualClock implements Clock {
   #nowMs: number
   readonly #startMs: number
-  readonly #due: { atMs: number; run: () => void }[] = []
+  /** a binary heap: simulations have thousands of calls waiting */
+  readonly #due: Due[] = []
+  #order = 0
 
   constructor(startMs = Date.UTC(2026, 0, 1)) {
     this.#startMs = startMs
@@ -63,25 +75,68 @@ export class VirtualClock implements Clock {
   }
 
   after(delayMs: number, run: () => void): Timer {
-    const entry = { atMs: this.#nowMs + Math.max(0, delayMs), run }
-    const later = this.#due.findIndex((other) => other.atMs > entry.atMs)
-    this.#due.splice(later < 0 ? this.#due.length : later, 0, entry)
+    const entry: Due = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, run }
+    this.#push(entry)
     return {
       cancel: () => {
-        const at = this.#due.indexOf(entry)
-        if (at >= 0) this.#due.splice(at, 1)
+        entry.run = undefined
       },
     }
   }
 
   /** Moves on by `ms`, running everything that falls due on the way. */
   advance(ms: number): void {
-    const untilMs = this.#nowMs + ms
-    for (let next = this.#due[0]; next !== undefined && next.atMs <= untilMs; next = this.#due[0]) {
-      this.#due.shift()
+    const untilMs = this.monotonicMs() + ms
+    while (this.step(untilMs));
+    this.#nowMs = this.#startMs + untilMs
+  }
+
+  /**
+   * Moves on to the next call, and runs it.
+   * @param untilMs on the monotonic clock: later calls wait
+   * @returns false if there was none; the time is what it was then
+   */
+  step(untilMs = Number.POSITIVE_INFINITY): boolean {
+    for (let [next] = this.#due; next !== undefined; [next] = this.#due) {
+      if (next.run !== undefined && next.atMs - this.#startMs > untilMs) return false
+      this.#pop()
+      if (next.run === undefined) continue
       this.#nowMs = next.atMs
       next.run()
+      return true
     }
-    this.#nowMs = untilMs
+    return false
+  }
+
+  #push(entry: Due): void {
+    const heap = this.#due
+    let at = heap.length
+    heap.push(entry)
+    while (at > 0) {
+      const above = (at - 1) >> 1
+      // above < at < length
+      const parent = heap[above]!
+      if (!isBefore(entry, parent)) break
+      heap[at] = parent
+      at = above
+    }
+    heap[at] = entry
+  }
+
+  #pop(): void {
+    const heap = this.#due
+    const last = heap.pop()
+    if (last === undefined || heap.length === 0) return
+    let at = 0
+    for (let below = 1; below < heap.length; below = 2 * at + 1) {
+      const right = heap[below + 1]
+      // below < length
+      if (right !== undefined && isBefore(right, heap[below]!)) below++
+      const child = heap[below]!
+      if (!isBefore(child, last)) break
+      heap[at] = child
+      at = below
+    }
+    heap[at] = last
   }
 }
