@@ -8,7 +8,7 @@ export interface OtherObject {
   readonly object: KubeObject
 }
 
-const { constantFrom, integer, array, record, boolean } = fc
+const { constantFrom, integer, array, uniqueArray, record, boolean } = fc
 
 const ZONE = 'topology.kubernetes.io/zone'
 const HOSTNAME = 'kubernetes.io/hostname'
@@ -38,7 +38,7 @@ const claim = claimWith(['bound', 'bound', 'bound', 'bound', 'unbound', 'unbound
 const scoredClaim = claimWith(['unbound'], ['counted', 'static'])
 
 const freeVolume = record({
-  size: constantFrom('2Gi', '10Gi', '50Gi'),
+  size: constantFrom('2Gi', '3Gi', '6Gi', '10Gi', '15Gi', '25Gi', '50Gi', '80Gi'),
   accessModes: constantFrom(['ReadWriteOnce'], ['ReadWriteOnce', 'ReadWriteMany']),
   place: constantFrom('anywhere', 'zone', 'node'),
   zone: constantFrom('a', 'b', 'c'),
@@ -49,18 +49,21 @@ const freeVolume = record({
 export const storage = (scored: boolean) =>
   record({
     claims: array(scored ? scoredClaim : claim, { minLength: scored ? 10 : 3, maxLength: 11 }),
-    freeVolumes: array(freeVolume, { minLength: scored ? 5 : 0, maxLength: scored ? 8 : 4 }),
+    // Neither two volumes of one size nor two sources of volumes for one zone: which one kube-scheduler takes, and with it the
+    // score and whether a second claim still finds a volume, is an accident of Go's maps there (README.md).
+    freeVolumes: uniqueArray(freeVolume, {
+      minLength: scored ? 5 : 0,
+      maxLength: scored ? 8 : 4,
+      selector: ({ size }) => size,
+    }),
     limits: array(constantFrom(undefined, 1, 1, 2, 5), { minLength: 16, maxLength: 16 }),
     attachments: array(record({ node: integer({ min: 0, max: 15 }), claim: integer({ min: 0, max: 9 }) }), {
       maxLength: 3,
     }),
     preventsIfMissing: boolean(),
-    capacities: array(
+    capacities: uniqueArray(
       record({ zone: constantFrom('a', 'b', 'c'), capacity: constantFrom('0', '4Gi', '30Gi', '90Gi') }),
-      {
-        minLength: scored ? 3 : 0,
-        maxLength: 4,
-      },
+      { minLength: scored ? 2 : 0, maxLength: 3, selector: ({ zone }) => zone },
     ),
   })
 export type Storage = ReturnType<typeof storage> extends fc.Arbitrary<infer T> ? T : never
