@@ -1,3 +1,4 @@
+import type { NodeGpus } from './gpus.ts'
 import type { Taint } from './objects.ts'
 import type { Labels } from './pod.ts'
 import type { ResourceVector } from './resources.ts'
@@ -17,6 +18,7 @@ export interface Node {
   readonly ready: boolean
   readonly allocatable: ResourceVector
   readonly maxPods: number
+  readonly gpus: NodeGpus
   /** image name -> bytes, every name under which the node reports it */
   readonly imageBytes: ReadonlyMap<string, number>
   readonly declaredFeatures: readonly string[]

@@ -1,4 +1,5 @@
 import type { GangMembership } from './gangs.ts'
+import type { GpuRequest } from './gpus.ts'
 import type { LabelSelector, NodeSelectorTerm, SelectorRequirement, Taint, Toleration } from './objects.ts'
 import type { ResourceVector } from './resources.ts'
 import type { PodVolumes } from './volumes.ts'
@@ -66,6 +67,8 @@ export interface PodShape {
   readonly id: number
   /** What the pod asks of a node: Kubernetes' pod request (sidecars, init containers, pod level, overhead). */
   readonly request: ResourceVector
+  /** what of that is GPUs, which are given out one by one; undefined: none */
+  readonly gpu: GpuRequest | undefined
   /** What scores count instead: a container without the key counts 100 millicores or 200 MiB; `spec.resources` is ignored, as kube-scheduler does. */
   readonly scoringCpuMilli: number
   readonly scoringMemoryBytes: number
@@ -120,6 +123,8 @@ export interface Pod {
   /** a scheduler is evicting it to make room (DisruptionTarget with PreemptionByScheduler) */
   readonly preempted: boolean
   readonly shape: PodShape
+  /** which GPUs of its node it has, as its annotation says or as we have decided; undefined: nobody has said */
+  readonly gpuDevices: readonly number[] | undefined
   /** no part of the shape: claims of StatefulSets differ from pod to pod. Equal ones are one object. */
   readonly volumes: PodVolumes
   /** What the pod takes on its node once placed: differs from the shape's after an in-place resize. */

@@ -1,4 +1,5 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
+import { GPU_MODEL_LABEL, nodeGpusIn } from './gpus.ts'
 import type { Node } from './node.ts'
 import type { NodeObject } from './objects.ts'
 import { quantityEntries, quantityMilli, quantityUnits, resourceAmount } from './quantity.ts'
@@ -28,10 +29,15 @@ export class NodeReader {
     try {
       if (name === '') throw new TypeError('metadata.name is missing')
       const amounts = new Map<ResourceIndex, number>()
+      const byName = new Map<string, number>()
       let maxPods = 0
       for (const [resource, quantity] of quantityEntries(status.allocatable ?? status.capacity))
         if (resource === 'pods') maxPods = quantityUnits(quantity)
-        else amounts.set(this.#resources.index(resource), resourceAmount(resource, quantityMilli(quantity)))
+        else {
+          const amount = resourceAmount(resource, quantityMilli(quantity))
+          amounts.set(this.#resources.index(resource), amount)
+          byName.set(resource, amount)
+        }
       const imageBytes = new Map<string, number>()
       for (const image of status.images ?? [])
         for (const imageName of image.names ?? []) imageBytes.set(imageName, image.sizeBytes ?? 0)
@@ -45,6 +51,7 @@ export class NodeReader {
         ready: (status.conditions ?? []).some((condition) => condition.type === 'Ready' && condition.status === 'True'),
         allocatable: vectorOf(amounts),
         maxPods,
+        gpus: nodeGpusIn(byName, textOf(metadata.labels?.[GPU_MODEL_LABEL])),
         imageBytes,
         declaredFeatures: status.declaredFeatures ?? [],
       }

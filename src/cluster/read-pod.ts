@@ -1,5 +1,6 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { gangOf } from './gangs.ts'
+import { devicesIn, GPU_DEVICES_ANNOTATION, gpuRequestIn, isUnsharable, modelsOf } from './gpus.ts'
 import { Interned } from './interned.ts'
 import type {
   Container,
@@ -178,8 +179,12 @@ const controllerOf = ({ ownerReferences }: ObjectMeta): string => {
 }
 
 /** Parts of a spec that ask for a rule which this version does not have. */
-const unsupportedParts = (spec: PodSpec): string[] =>
-  (spec.resourceClaims ?? []).length > 0 ? ['resource claims (DRA)'] : []
+const unsupportedParts = (spec: PodSpec, amounts: ReadonlyMap<string, number>): string[] => [
+  ...((spec.resourceClaims ?? []).length > 0 ? ['resource claims (DRA)'] : []),
+  ...(isUnsharable(amounts)
+    ? ['a share of several GPUs (ask for up to 1000 thousandths, or for a multiple of 1000)']
+    : []),
+]
 
 /** Features that a node must declare before it may run such a pod, as NodeDeclaredFeatures infers them (v1.37). */
 const requiredFeatures = (spec: PodSpec): string[] => {
@@ -277,6 +282,7 @@ export class PodReader {
             type === 'DisruptionTarget' && on === 'True' && reason === 'PreemptionByScheduler',
         ),
         shape,
+        gpuDevices: spec.nodeName ? devicesIn(metadata.annotations?.[GPU_DEVICES_ANNOTATION], shape.gpu) : undefined,
         volumes: this.#volumes(name, spec),
         placedRequest: placed?.request ?? shape.request,
         placedScoringCpuMilli: placed?.scoringCpuMilli ?? shape.scoringCpuMilli,
@@ -310,8 +316,10 @@ export class PodReader {
     const nodeAffinity = spec.affinity?.nodeAffinity
     const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
     const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
+    const request = [...podTotals(spec, { requestsOf: asked, podLevel: spec.resources?.requests })].sort(byName)
+    const amounts = new Map(request.map(([name, milli]) => [name, resourceAmount(name, milli)]))
     const parts = {
-      request: [...podTotals(spec, { requestsOf: asked, podLevel: spec.resources?.requests })].sort(byName),
+      request,
       scoring: scoringTotals(spec, asked, undefined),
       nodeSelector: sortedEntries(spec.nodeSelector),
       requiredTerms: required
@@ -338,12 +346,16 @@ export class PodReader {
       images: containers.flatMap(({ image }) => (image ? [taggedImage(image)] : [])),
       schedulingGates: (spec.schedulingGates ?? []).map((gate) => gate.name ?? ''),
       requiredFeatures: requiredFeatures(spec),
-      unsupported: unsupportedParts(spec),
+      unsupported: unsupportedParts(spec, amounts),
     }
     return this.#shapes.get(JSON.stringify(parts), () => ({
       ...parts,
       id: this.#nextShape++,
       request: this.#vector(new Map(parts.request)),
+      gpu: gpuRequestIn(
+        amounts,
+        modelsOf({ nodeSelector: spec.nodeSelector ?? {}, requiredTerms: parts.requiredTerms }),
+      ),
       scoringCpuMilli: parts.scoring.cpuMilli,
       scoringMemoryBytes: parts.scoring.memoryBytes,
       nodeSelector: this.#labels.of(spec.nodeSelector),

@@ -1,6 +1,7 @@
 import { StowageError } from '../errors/catalogue.ts'
 import { DefaultSelectors } from './default-selectors.ts'
 import type { ClusterEvent } from './events.ts'
+import { GpuState, type NodeGpus } from './gpus.ts'
 import { HOSTNAME_LABEL, type Node, type NodeClass, type NodeIndex } from './node.ts'
 import { Nominations } from './nominations.ts'
 import type { KubeObject, NodeObject, PodObject } from './objects.ts'
@@ -33,6 +34,7 @@ interface ClassEntry extends NodeClass {
 }
 
 const NO_PORTS: readonly HostPort[] = []
+const NO_GPUS: NodeGpus = { count: 0, model: '', shareable: false }
 const FIRST_CAPACITY = 64
 /** Numbers of node classes that no node uses any more before they are given out anew (and remembered verdicts dropped). */
 const STALE_CLASSES_AT_MOST = 1024
@@ -48,6 +50,7 @@ const classKeyOf = (labels: Labels, node: Node): string =>
 export class ClusterState implements ClusterView {
   readonly resources = new ResourceNames()
   readonly volumes = new VolumeState()
+  readonly gpus = new GpuState()
   readonly topology = new Topology(this)
   readonly defaultSelectors = new DefaultSelectors()
   readonly #labelTable = new LabelTable()
@@ -178,6 +181,7 @@ export class ClusterState implements ClusterView {
       before.unschedulable !== node.unschedulable || JSON.stringify(before.taints) !== JSON.stringify(node.taints)
     if (relabelled || retainted) this.#changeTopology(index, node)
     this.#nodes[index] = node
+    if (before.gpus.count !== node.gpus.count || before.gpus.model !== node.gpus.model) this.#changeGpus(index, node)
     const events: ClusterEvent[] = []
     if (!sameVector(before.allocatable, node.allocatable) || before.maxPods !== node.maxPods) {
       this.#setAllocatable(index, before.allocatable, node)
@@ -212,6 +216,7 @@ export class ClusterState implements ClusterView {
     this.#ports[index] = NO_PORTS
     this.clearUsage(name)
     this.#setAllocatable(index, node.allocatable, undefined)
+    this.gpus.enter(index, NO_GPUS)
     this.#leaveClass(index)
     this.#countImages(node, -1)
     this.#nodes[index] = undefined
@@ -318,6 +323,7 @@ export class ClusterState implements ClusterView {
       this.#unsettle(index, placement.pod)
       this.#touch(index)
     }
+    this.gpus.forget(uid)
     return [{ kind: 'PodDelete', pod: placement.pod }]
   }
 
@@ -394,7 +400,10 @@ export class ClusterState implements ClusterView {
         },
       })
     } finally {
-      for (const pod of added.values()) this.#unsettle(index, pod)
+      for (const pod of added.values()) {
+        this.#unsettle(index, pod)
+        if (!this.#placements.has(pod.uid)) this.gpus.forget(pod.uid)
+      }
       if (before !== undefined) {
         const left = this.#podsOn[index]
         for (const pod of before.values()) if (left?.has(pod.uid) !== true) this.#settle(index, pod)
@@ -426,6 +435,12 @@ export class ClusterState implements ClusterView {
       }
       if (pods !== this.podCount[index]) miscounted.push(`${name}: ${this.podCount[index]} pods counted, ${pods} there`)
       if (pods > (this.maxPods[index] ?? 0)) overcommitted.push(`${name}: ${pods} pods of ${this.maxPods[index]}`)
+      miscounted.push(...this.gpus.discrepancies(this.node(index), index, this.podsOn(index)))
+      const { count, freeMilli, stride } = this.gpus
+      for (let gpu = 0; gpu < (count[index] ?? 0); gpu++) {
+        const free = freeMilli[index * stride + gpu] ?? 0
+        if (free < 0) overcommitted.push(`${name}: GPU ${gpu} by ${-free} thousandths`)
+      }
       for (const [resource, sum] of sums.entries()) {
         const counted = this.requested[resource]?.[index] ?? 0
         const resourceName = this.resources.name(resource)
@@ -448,6 +463,7 @@ export class ClusterState implements ClusterView {
     this.#ports[index] = NO_PORTS
     this.#indexes.set(node.name, index)
     this.#setAllocatable(index, undefined, node)
+    this.gpus.enter(index, node.gpus)
     this.#joinClass(index, node)
     this.#countImages(node, 1)
     this.topology.enter(index)
@@ -519,6 +535,17 @@ export class ClusterState implements ClusterView {
     this.scoringCpuMilli[index] = this.scoringCpuMilli[index]! + sign * pod.placedScoringCpuMilli
     this.scoringMemoryBytes[index] = this.scoringMemoryBytes[index]! + sign * pod.placedScoringMemoryBytes
     this.topology.count(index, pod, sign)
+    const { gpu } = pod.shape
+    if (gpu === undefined) return
+    if (sign > 0) this.gpus.place(index, pod, gpu)
+    else this.gpus.unplace(index, pod, gpu)
+  }
+
+  /** The node has other GPUs than before; its pods keep those that are still there. */
+  #changeGpus(index: NodeIndex, node: Node): void {
+    this.gpus.enter(index, node.gpus)
+    for (const pod of this.podsOn(index)) if (pod.shape.gpu !== undefined) this.gpus.place(index, pod, pod.shape.gpu)
+    this.#touch(index)
   }
 
   #setAllocatable(index: NodeIndex, before: ResourceVector | undefined, node: Node | undefined): void {
@@ -557,6 +584,7 @@ export class ClusterState implements ClusterView {
     this.podCount = integers(this.podCount)
     this.maxPods = integers(this.maxPods)
     this.generation = doubles(this.generation)
+    this.gpus.grow(capacity)
     this.classOf = integers(this.classOf)
     this.#measuredCpuMilli = doubles(this.#measuredCpuMilli, Number.NaN)
     this.#measuredMemoryBytes = doubles(this.#measuredMemoryBytes, Number.NaN)
@@ -646,9 +674,12 @@ const sameImages = (a: ReadonlyMap<string, number>, b: ReadonlyMap<string, numbe
   return true
 }
 
-/** Whether rules about other pods' whereabouts see the same in both. */
+/** Whether rules about other pods' whereabouts, and its GPUs, see the same in both. */
 const countsAlike = (a: Pod, b: Pod): boolean =>
-  a.labels === b.labels && a.deleting === b.deleting && a.shape === b.shape
+  a.labels === b.labels &&
+  a.deleting === b.deleting &&
+  a.shape === b.shape &&
+  (b.gpuDevices === undefined || a.gpuDevices?.join() === b.gpuDevices.join())
 
 const sameCount = (a: Pod, b: Pod): boolean =>
   sameVector(a.placedRequest, b.placedRequest) &&

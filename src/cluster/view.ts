@@ -1,4 +1,5 @@
 import type { DefaultSelectors } from './default-selectors.ts'
+import type { GpuView } from './gpus.ts'
 import type { HostPort, Pod } from './pod.ts'
 import type { Node, NodeClass, NodeIndex } from './node.ts'
 import type { ResourceNames } from './resources.ts'
@@ -17,6 +18,8 @@ export interface ClusterView {
   readonly resources: ResourceNames
   /** volumes, claims, and what attaches them */
   readonly volumes: VolumeView
+  /** every single GPU, and what of it is free */
+  readonly gpus: GpuView
   /** nodes in use, in order of arrival: `order[0] ... order[nodeCount - 1]` */
   readonly order: Int32Array
   readonly nodeCount: number

@@ -50,6 +50,8 @@ describe('all constraints together', () => {
         'NodeAffinity',
         'NodePorts',
         'NodeResourcesFit',
+        // ours, asked after kube-scheduler's rule about the sum
+        'GpuDevices',
         'VolumeRestrictions',
         'NodeVolumeLimits',
         'VolumeBinding',

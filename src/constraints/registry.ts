@@ -1,4 +1,5 @@
 import type { Constraint } from './constraint.ts'
+import { gpuDevices } from './gpu-devices.ts'
 import { interPodAffinity } from './inter-pod-affinity.ts'
 import { createNodeAffinity, nodeAffinityByName } from './node-affinity.ts'
 import { nodeDeclaredFeatures } from './node-declared-features.ts'
@@ -30,6 +31,8 @@ export const createConstraints = (): readonly Constraint[] => [
   createNodeAffinity(),
   nodePorts,
   createNodeResourcesFit(),
+  // Not kube-scheduler's: asked only of nodes that have the sum.
+  gpuDevices,
   volumeRestrictions,
   nodeVolumeLimits,
   volumeBinding,

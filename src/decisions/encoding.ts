@@ -25,8 +25,9 @@ type Body = readonly [
   wakesOn: readonly string[],
   queueMs: number,
   cycleMs: number,
-  /** node and victims; records of older versions end before it */
+  /** node and victims; records of older versions end before it or what follows */
   preemption: readonly [string, readonly string[]] | null,
+  devices: readonly number[] | null,
 ]
 
 /** The columns that the body leaves out. */
@@ -95,6 +96,7 @@ export const encode = (record: DecisionRecord): string => {
     toMicroseconds(record.queueMs),
     toMicroseconds(record.cycleMs),
     record.preemption === undefined ? null : [record.preemption.node, record.preemption.victims],
+    record.devices ?? null,
   ]
   return JSON.stringify(body)
 }
@@ -205,6 +207,7 @@ export const decode = (columns: Columns, text: string): DecisionRecord | undefin
       candidates: array(body[15]).map((candidate) => decodeCandidate(candidate, names)),
       ...(body[16] === null ? {} : { nearestMiss: decodeMiss(body[16]) }),
       ...((body[20] ?? null) === null ? {} : { preemption: decodePreemption(body[20]) }),
+      ...((body[21] ?? null) === null ? {} : { devices: array(body[21]).map(number) }),
       wakesOn: array(body[17]).map(string),
       message: columns.message,
       queueMs: number(body[18]),

@@ -16,6 +16,8 @@ export interface Explanation {
   readonly stage: Outcome
   /** null: none was chosen */
   readonly node: string | null
+  /** which of its GPUs, null where none were given out one by one */
+  readonly devices: readonly number[] | null
   readonly policy: string
   readonly policyVersion: string
   readonly source: DecisionRecord['source']
@@ -150,6 +152,7 @@ export const explain = (
     outcome,
     stage: record.outcome,
     node: clean.node === '' ? null : clean.node,
+    devices: record.devices ?? null,
     policy: clean.policy,
     policyVersion: clean.policyVersion,
     source: record.source,
@@ -214,6 +217,8 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ["node(s) didn't match Pod's node affinity/selector", "labels that do not match the pod's node selector or affinity"],
   ["node(s) didn't have free ports for the requested pod ports", 'a host port that the pod wants is taken'],
   ['Too many pods', 'no room for another pod'],
+  ["node(s) didn't have single GPUs with enough free", 'no single GPU with as much free'],
+  ["node(s) didn't have enough GPUs", 'not as many GPUs'],
   ['Insufficient cpu', 'not enough free cpu'],
   ['Insufficient memory', 'not enough free memory'],
   ['Insufficient ephemeral-storage', 'not enough free ephemeral storage'],
@@ -238,16 +243,17 @@ const msText = (ms: number): string => {
 }
 
 /** Who chose, and among how many. */
-const byText = ({ policy, policyVersion, source, reason, node, nodes, feasible }: Explanation): string => {
+const byText = ({ policy, policyVersion, source, reason, node, devices, nodes, feasible }: Explanation): string => {
   const among = `${numberText(feasible)} of ${nodesText(nodes)} could take it`
   const why = reason === null || reason === '' ? '' : `: ${reason}`
   const name = policyVersion === '' ? policy : `${policy} ${policyVersion}`
+  const where = devices === null ? node : `${node}, GPU ${devices.join(', ')}`
   if (source === 'none') return `${among}; there was nothing to rank${why}.`
   if (source === 'fallback') {
-    return `${among}. The profile's own policy gave nothing usable${why}; the fallback ${name} chose ${node}.`
+    return `${among}. The profile's own policy gave nothing usable${why}; the fallback ${name} chose ${where}.`
   }
   const how = { model: ' by its model', cache: ' from its cache', heuristic: '' }[source]
-  return `${among}, and the policy ${name} chose ${node}${how}${why}.`
+  return `${among}, and the policy ${name} chose ${where}${how}${why}.`
 }
 
 /** Terms that made the most of a score. */

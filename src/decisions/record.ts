@@ -57,6 +57,8 @@ export interface DecisionRecord {
   readonly outcome: Outcome
   /** '' unless reserved, bound or failed at binding */
   readonly node: string
+  /** which GPUs of it, where they were given out one by one */
+  readonly devices?: readonly number[]
   readonly policy: string
   readonly policyVersion: string
   readonly source: 'model' | 'cache' | 'heuristic' | 'fallback' | 'none'

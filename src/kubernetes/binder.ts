@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
+import { GPU_DEVICES_ANNOTATION } from '../cluster/gpus.ts'
 import type { StatusObject } from '../cluster/objects.ts'
 import type { Pod } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
@@ -62,12 +63,14 @@ export class ApiBinder implements Binder {
 
   async #bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void> {
     const { clock, connection, random, timeoutMs = TIMEOUT_MS } = this.#options
-    const { namespace, name, uid } = pod
+    const { gpuDevices, namespace, name, uid } = pod
+    // The API server copies what stands on a Binding to the pod.
+    const annotations = gpuDevices && { annotations: { [GPU_DEVICES_ANNOTATION]: gpuDevices.join() } }
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/binding`
     const body = {
       apiVersion: 'v1',
       kind: 'Binding',
-      metadata: { namespace, name, uid },
+      metadata: { namespace, name, uid, ...annotations },
       target: { kind: 'Node', name: nodeName },
     }
     const throttledUntilMs = clock.monotonicMs() + THROTTLED_FOR_MS

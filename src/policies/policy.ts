@@ -1,5 +1,4 @@
 import type { Random } from '../clock/random.ts'
-import type { NodeIndex } from '../cluster/node.ts'
 import type { Pod } from '../cluster/pod.ts'
 import type { ClusterView, UsageSource } from '../cluster/view.ts'
 
@@ -20,17 +19,12 @@ export interface ScoreTerm {
   readonly values: Float64Array
 }
 
-/** A GPU or part of one on a node. */
-export interface DeviceChoice {
-  readonly node: NodeIndex
-  readonly devices: readonly number[]
-}
-
 export interface Ranking {
   /** scores[i] belongs to candidates.nodes[i], higher is better; finite. May be a buffer that the policy reuses at its next `rank`. */
   readonly scores: Float64Array
   readonly terms?: readonly ScoreTerm[]
-  readonly devices?: readonly DeviceChoice[]
+  /** the GPUs to take on `candidates.nodes[candidate]`, which have room; asked for the chosen one before the next `rank`. Without it: the tightest */
+  readonly devicesOf?: (candidate: number) => readonly number[]
   readonly source: RankingSource
   /** where the load of nodes was read, if the policy looks at it */
   readonly usage?: UsageSource
@@ -57,6 +51,11 @@ export interface Policy {
    * @default false
    */
   readonly readsSelectors?: boolean
+  /**
+   * Whether it says which GPUs to take: then it is asked about a pod with GPUs even where one node is left.
+   * @default false
+   */
+  readonly choosesDevices?: boolean
   /** May throw or reject: then the profile's fallback places the pod. */
   rank(pod: Pod, candidates: Candidates, context: RankContext): Ranking | Promise<Ranking>
 }

@@ -56,6 +56,7 @@ export type DecisionFacts = Pick<
   | 'wakesOn'
   | 'message'
   | 'preemption'
+  | 'devices'
 >
 
 /** What a pod that fits nowhere may do about it. */
@@ -71,6 +72,8 @@ export interface Decision {
   /** the chosen node, -1: none */
   readonly node: NodeIndex
   readonly nodeName: string
+  /** which of its GPUs, where they are given out one by one */
+  readonly devices: readonly number[] | undefined
   /** a bit for each constraint that refused the pod on any node; 0 where there were no nodes at all */
   readonly rejectedBy: number
   readonly facts: DecisionFacts
@@ -93,6 +96,7 @@ export interface CycleOptions {
   readonly onPhase: (schedulerName: string, phase: string, durationMs: number) => void
 }
 
+const ONE_FEASIBLE = 'no other node passes every rule'
 /** How many refused nodes are looked at for the nearest miss. */
 const MISSES_AT_MOST = 1000
 /** Words of a policy or of its failure that go into the record. */
@@ -236,7 +240,7 @@ export class Cycle {
       return undefined
     }
     if (!isPending(answer)) {
-      const decision = this.#take(answer, profile) ?? this.#fallBack(pod, profile, this.#fault)
+      const decision = this.#take(pod, answer, profile) ?? this.#fallBack(pod, profile, this.#fault)
       onPhase(profile.schedulerName, 'Score', clock.monotonicMs() - startMs)
       conclude(decision)
       return undefined
@@ -329,7 +333,7 @@ export class Cycle {
     const nominatedTo = cluster.nominationOf(pod.uid)
     const nominated = nominatedTo === '' ? -1 : cluster.indexOf(nominatedTo)
     if (nominated >= 0 && !this.#held.has(nominated) && this.#allows(nominated))
-      return this.#placeUnscored(profile.policy, nominated, 1, 'the nominated node passes every rule')
+      return this.#placeUnscored(pod, profile.policy, nominated, 1, 'the nominated node passes every rule')
     if (this.#nodes.length < nodeCount) this.#nodes = new Int32Array(cluster.nodeCapacity)
     if (this.#reached.length < nodeCount) this.#reached = new Int32Array(cluster.nodeCapacity)
     let count = this.#free(nodeCount)
@@ -345,8 +349,9 @@ export class Cycle {
     this.#count = count
     onPhase(profile.schedulerName, 'Filter', clock.monotonicMs() - preparedMs)
     if (count === 0) return this.#refuseEverywhere(pod, profile)
+    const hasChoice = count > 1 || (profile.policy.choosesDevices === true && pod.shape.gpu !== undefined)
     // count > 0
-    if (count === 1) return this.#placeUnscored(profile.policy, this.#nodes[0]!, 1, 'no other node passes every rule')
+    if (!hasChoice) return this.#placeUnscored(pod, profile.policy, this.#nodes[0]!, 1, ONE_FEASIBLE)
     return undefined
   }
 
@@ -429,13 +434,13 @@ export class Cycle {
   #fault = ''
 
   /** Takes the best of a ranking of `#nodes`; undefined and `#fault` if it is unusable. */
-  #take(ranking: Ranking, profile: Profile): Decision | undefined {
+  #take(pod: Pod, ranking: Ranking, profile: Profile): Decision | undefined {
     const fault = faultOf(ranking, this.#count)
     if (fault !== undefined) {
       this.#fault = fault
       return undefined
     }
-    return this.#takeBest(ranking, profile.policy, ranking.source, undefined, undefined)
+    return this.#takeBest(pod, ranking, profile.policy, ranking.source, undefined, undefined)
   }
 
   /** As `#take` for a ranking of nodes that were candidates some time ago: only those that still are count. */
@@ -451,7 +456,7 @@ export class Cycle {
       if (node >= 0 && cluster.node(node).uid === uid) positions[node] = position
     }
     return (
-      this.#takeBest(ranking, profile.policy, ranking.source, undefined, positions) ??
+      this.#takeBest(pod, ranking, profile.policy, ranking.source, undefined, positions) ??
       this.#fallBack(pod, profile, 'none of the nodes it ranked is feasible any more')
     )
   }
@@ -477,7 +482,7 @@ export class Cycle {
         second = 'it did not answer at once'
       } else {
         const unusable = faultOf(ranking, this.#count)
-        const decision = unusable === undefined && this.#takeBest(ranking, fallback, 'fallback', why, undefined)
+        const decision = unusable === undefined && this.#takeBest(pod, ranking, fallback, 'fallback', why, undefined)
         if (decision) return decision
         second = unusable ?? this.#fault
       }
@@ -487,9 +492,9 @@ export class Cycle {
     const reason = `${why}; the fallback ${fallback.name} neither: ${second}`.slice(0, REASON_LENGTH)
     const again = this.#filter(pod, profile)
     if (again !== undefined) return again
-    // #filter leaves at least two nodes where it settles nothing
+    // #filter leaves at least one node where it settles nothing
     const first = this.#nodes[0]!
-    return { ...this.#placeUnscored(fallback, first, this.#count, reason, 'fallback'), fellBack: reason }
+    return { ...this.#placeUnscored(pod, fallback, first, this.#count, reason, 'fallback'), fellBack: reason }
   }
 
   /**
@@ -497,6 +502,7 @@ export class Cycle {
    * Undefined if nothing was scored, or if what the policy was lent no longer holds only allowed nodes (`#fault`).
    */
   #takeBest(
+    pod: Pod,
     ranking: Ranking,
     policy: Policy,
     source: Ranking['source'],
@@ -511,6 +517,20 @@ export class Cycle {
     if (!this.#allows(node)) {
       this.#fault = 'it changed the list of nodes'
       return undefined
+    }
+    const position = positions === undefined ? this.#top[0]! : positions[node]!
+    let devices = this.#tightestOn(node, pod)
+    if (devices !== undefined && pod.shape.gpu !== undefined && ranking.devicesOf !== undefined) {
+      try {
+        devices = [...ranking.devicesOf(position)]
+      } catch (thrown) {
+        this.#fault = `it could not say which GPUs: ${messageOf(thrown)}`
+        return undefined
+      }
+      if (!cluster.gpus.allows(node, pod.shape.gpu, devices)) {
+        this.#fault = `it chose GPUs ${devices.join()} of node ${cluster.node(node).name}, which have no room`
+        return undefined
+      }
     }
     const candidates: CandidateRecord[] = []
     for (let rank = 0; rank < size; rank++) {
@@ -530,6 +550,7 @@ export class Cycle {
     return {
       node,
       nodeName: cluster.node(node).name,
+      devices,
       rejectedBy: 0,
       preemption: undefined,
       fellBack,
@@ -538,6 +559,7 @@ export class Cycle {
         policyVersion: policy.version,
         source,
         usage: ranking.usage ?? '',
+        ...(devices === undefined ? {} : { devices }),
         ...(ranking.confidence === undefined ? {} : { confidence: ranking.confidence }),
         ...(reason === undefined ? {} : { reason }),
         nodes: cluster.nodeCount,
@@ -548,6 +570,13 @@ export class Cycle {
         message: '',
       },
     }
+  }
+
+  /** The GPUs that the pod gets there if nobody minds; undefined: none, or its device plugin picks them. */
+  #tightestOn(node: NodeIndex, { shape }: Pod): readonly number[] | undefined {
+    const { cluster } = this.#options
+    if (shape.gpu === undefined || !cluster.node(node).gpus.shareable) return undefined
+    return cluster.gpus.choose(node, shape.gpu)
   }
 
   /** The best candidates into `#top` and `#topScores`, best first, equals in the order of `#nodes`; returns how many. */
@@ -584,6 +613,7 @@ export class Cycle {
   }
 
   #placeUnscored(
+    pod: Pod,
     policy: Policy,
     node: NodeIndex,
     feasible: number,
@@ -592,9 +622,11 @@ export class Cycle {
   ): Decision {
     const { cluster } = this.#options
     const nodeName = cluster.node(node).name
+    const devices = this.#tightestOn(node, pod)
     return {
       node,
       nodeName,
+      devices,
       rejectedBy: 0,
       preemption: undefined,
       fellBack: undefined,
@@ -603,6 +635,7 @@ export class Cycle {
         policyVersion: policy.version,
         source,
         usage: '',
+        ...(devices === undefined ? {} : { devices }),
         reason,
         nodes: cluster.nodeCount,
         feasible,
@@ -629,6 +662,7 @@ export class Cycle {
     return {
       node: -1,
       nodeName: '',
+      devices: undefined,
       rejectedBy,
       preemption,
       fellBack: undefined,

@@ -78,7 +78,9 @@ export const placeGang = <C extends GangCandidate>(candidates: readonly C[], opt
       if (decision.node >= 0) {
         const volumes = plan(pod, decision.node)
         const nominatedTo = cluster.nominationOf(pod.uid)
-        events.push(...cluster.assume({ ...pod, nodeName: decision.nodeName }, decision.node))
+        events.push(
+          ...cluster.assume({ ...pod, nodeName: decision.nodeName, gpuDevices: decision.devices }, decision.node),
+        )
         placed.push({ candidate, decision, plan: volumes, nominatedTo })
         if (volumes !== undefined) cluster.volumes.assume(pod, decision.nodeName, volumes)
         changed()

@@ -17,7 +17,7 @@ export class BindFailure extends Error {
 
 /** Tells the API server that a pod goes to a node. Retries what may pass (429, 500, 503, connection lost) by itself. */
 export interface Binder {
-  /** Resolves once the API server has accepted. @throws BindFailure */
+  /** Says with the bind which GPUs it was given (`pod.gpuDevices`). Resolves once the API server has accepted. @throws BindFailure */
   bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void>
 }
 

@@ -139,6 +139,7 @@ interface GangMember extends GangCandidate {
 const unreadableShape: PodShape = {
   id: -1,
   request: noResources,
+  gpu: undefined,
   scoringCpuMilli: 0,
   scoringMemoryBytes: 0,
   nodeSelector: {},
@@ -547,6 +548,7 @@ export class Scheduler {
       startedAtMs: Number.POSITIVE_INFINITY,
       preempted: false,
       shape: unreadableShape,
+      gpuDevices: undefined,
       volumes: NO_VOLUMES,
       placedRequest: noResources,
       placedScoringCpuMilli: 0,
@@ -699,11 +701,11 @@ export class Scheduler {
         this.#broke(tracked, thrown, cycleMs)
         return
       }
-      const events = this.#cluster.assume({ ...pod, nodeName }, decision.node)
+      const events = this.#cluster.assume({ ...pod, nodeName, gpuDevices: decision.devices }, decision.node)
       if (plan !== undefined) this.#cluster.volumes.assume(pod, nodeName, plan)
       this.#reserved(tracked, pod, decision, cycleMs)
       this.#changed(events)
-      this.#bind(tracked, entry.pod, nodeName, cycleMs, plan)
+      this.#bind(tracked, withDevices(entry.pod, decision), nodeName, cycleMs, plan)
       return
     }
     this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(entry))
@@ -795,7 +797,7 @@ export class Scheduler {
     }
     this.#changed(step.events)
     for (const { candidate, decision, plan } of step.placed)
-      this.#bind(candidate.tracked, candidate.pod, decision.nodeName, cycleMs, plan)
+      this.#bind(candidate.tracked, withDevices(candidate.pod, decision), decision.nodeName, cycleMs, plan)
   }
 
   /** The popped pod and the others of its gang that wait, out of the queue, in the order of their turns. */
@@ -1214,3 +1216,7 @@ const nameOf = (object: KubeObject): string => {
   const { namespace, name } = object.metadata ?? {}
   return [namespace, name].filter((part) => typeof part === 'string').join('/')
 }
+
+/** With the GPUs that it was given, for the binder to say. */
+const withDevices = (pod: Pod, { devices }: Decision): Pod =>
+  devices === undefined ? pod : { ...pod, gpuDevices: devices }

@@ -79,6 +79,7 @@ export const sampleView = (changes: Partial<SystemView> = {}): SystemView => {
       feasible: 0,
       candidates: [],
       confidence: 0.5,
+      devices: [0, 3],
       reason: 'the words of a policy',
       nearestMiss: { node: 'node-1', lacks: { cpu: 100 }, reasons: ['Insufficient cpu'] },
       wakesOn: ['PodDelete'],
