@@ -168,3 +168,17 @@ binding(
   },
   1,
 )
+
+binding('a bind says which GPUs the pod was given, on the pod itself', async (server, binder) => {
+  const bound = binder.bind({ ...slimPod('a'), gpuDevices: [0, 3] }, 'n1', never)
+  const exchange = await server.next()
+  const { metadata } = exchange.body as { metadata: unknown }
+  assert.deepEqual(metadata, {
+    namespace: 'ns',
+    name: 'a',
+    uid: 'uid-a',
+    annotations: { 'stowage.dev/gpu-devices': '0,3' },
+  })
+  exchange.answer(201)
+  await bound
+})
