@@ -179,6 +179,6 @@ binding('a bind says which GPUs the pod was given, on the pod itself', async (se
     uid: 'uid-a',
     annotations: { 'stowage.dev/gpu-devices': '0,3' },
   })
-  exchange.answer(201)
+  exchange.answer(201, { kind: 'Status', status: 'Success' })
   await bound
 })

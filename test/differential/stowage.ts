@@ -8,6 +8,7 @@ import { type Pod, podKey } from '../../src/cluster/pod.ts'
 import { ClusterState } from '../../src/cluster/state.ts'
 import { type Constraint, isPodRefusal } from '../../src/constraints/constraint.ts'
 import { createConstraints } from '../../src/constraints/registry.ts'
+import { GpuDevices } from '../../src/constraints/gpu-devices.ts'
 import { SchedulingGates } from '../../src/constraints/scheduling-gates.ts'
 import { Unsupported } from '../../src/constraints/unsupported.ts'
 import { WEIGHTS } from '../../src/policies/kube-scoring.ts'
@@ -29,7 +30,10 @@ export const known: Known = {
 
 /** Rules and score terms that may be left out, to see whether the test finds that. */
 export const mutants: readonly string[] = [
-  ...[...known.constraints].filter((name) => name !== Unsupported).map((name) => `filter ${name}`),
+  // Both rules are ours alone: kube-scheduler has nothing to hold against them.
+  ...[...known.constraints]
+    .filter((name) => name !== Unsupported && name !== GpuDevices)
+    .map((name) => `filter ${name}`),
   ...Object.keys(WEIGHTS).map((name) => `score ${name}`),
 ]
 
