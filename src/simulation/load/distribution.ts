@@ -1,0 +1,42 @@
+import type { Random } from '../../clock/random.ts'
+
+/** How long something takes. `cv` is the coefficient of variation: standard deviation / mean. */
+export interface DurationDistribution {
+  readonly kind: 'constant' | 'exponential' | 'lognormal'
+  readonly meanMs: number
+  /** of `lognormal` only */
+  readonly cv?: number
+}
+
+/** Draws from a distribution, in milliseconds. */
+export type Sampler = () => number
+
+/** @param random draws come from here; one stream may serve many samplers */
+export const samplerOf = ({ kind, meanMs, cv = 1 }: DurationDistribution, random: Random): Sampler => {
+  switch (kind) {
+    case 'constant':
+      return () => meanMs
+    case 'exponential':
+      // 1 - next() is above 0
+      return () => -meanMs * Math.log(1 - random.next())
+    case 'lognormal': {
+      if (meanMs === 0 || cv === 0) return () => meanMs
+      const variance = Math.log(1 + cv * cv)
+      const sigma = Math.sqrt(variance)
+      const mu = Math.log(meanMs) - variance / 2
+      // Box-Muller makes two normal numbers at a time
+      let spare = Number.NaN
+      return () => {
+        if (spare === spare) {
+          const value = Math.exp(mu + sigma * spare)
+          spare = Number.NaN
+          return value
+        }
+        const radius = Math.sqrt(-2 * Math.log(1 - random.next()))
+        const angle = 2 * Math.PI * random.next()
+        spare = radius * Math.sin(angle)
+        return Math.exp(mu + sigma * radius * Math.cos(angle))
+      }
+    }
+  }
+}
