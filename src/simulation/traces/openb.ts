@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { GPU_MILLI_RESOURCE, GPU_MODEL_LABEL, WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
 import type { NodeSelectorTerm, PodObject } from '../../cluster/objects.ts'
 import { messageOf, StowageError } from '../../errors/catalogue.ts'
 import type { Arrival } from '../arrivals.ts'
@@ -7,9 +8,6 @@ import { MAX_NODES, type NodeShape, zoneLabels } from '../node-shapes.ts'
 import { DURATION_ANNOTATION } from '../pod-stages.ts'
 import { type CsvRow, CsvTable, readBounded } from './csv.ts'
 
-/** Thousandths of a GPU: a node has 1000 for each of its GPUs, a pod asks for gpu_milli times num_gpu. */
-export const GPU_MILLI = 'stowage.dev/gpu-milli'
-export const GPU_MODEL_LABEL = 'nvidia.com/gpu.product'
 const GPU_COUNT_LABEL = 'nvidia.com/gpu.count'
 /** The trace's class of service: LS (latency sensitive), BE (best effort), Burstable, Guaranteed. */
 export const QOS_LABEL = 'stowage.dev/qos'
@@ -123,7 +121,7 @@ export const openbNode = ({ cpuMilli, gpuCount, memoryMiB, model, name }: OpenbN
     memory: `${memoryMiB}Mi`,
     pods: String(PODS_PER_NODE),
     'ephemeral-storage': '1Ti',
-    ...(gpuCount === 0 ? {} : { [GPU_MILLI]: String(1000 * gpuCount) }),
+    ...(gpuCount === 0 ? {} : { [GPU_MILLI_RESOURCE]: String(WHOLE_GPU_MILLI * gpuCount) }),
   },
   labels: {
     ...zoneLabels(index),
@@ -184,7 +182,7 @@ export const openbPodRows = (file: string, text: string): OpenbPodRow[] => {
 /** The pod that a row describes. */
 export const openbPod = (row: OpenbPodRow, options: { schedulerName: string; namespace: string }): PodObject => {
   const { gpuCount, gpuMilli, models } = row
-  const gpu = gpuCount === 0 ? {} : { [GPU_MILLI]: String(gpuCount * gpuMilli) }
+  const gpu = gpuCount === 0 ? {} : { [GPU_MILLI_RESOURCE]: String(gpuCount * gpuMilli) }
   const term: NodeSelectorTerm = {
     matchExpressions: [{ key: GPU_MODEL_LABEL, operator: 'In', values: [...models] }],
   }
