@@ -63,9 +63,13 @@ const someNode = fc
     zone: fc.constantFrom('a', 'b'),
     soft: fc.nat(2),
     images: fc.subarray(['web:1', 'db:2', 'side:latest']),
+    gpus: fc.constantFrom(0, 0, 1, 2, 9),
+    model: fc.constantFrom('T4', 'A100'),
   })
   .map((parts) => (name: string): NodeObject => {
     const built = node(name).cpu(parts.cpu).memory(parts.memory).pods(parts.pods).zone(parts.zone)
+    if (parts.gpus > 0)
+      built.allocatable('stowage.dev/gpu-milli', String(parts.gpus * 1000)).label('nvidia.com/gpu.product', parts.model)
     for (let i = 0; i < parts.soft; i++) built.taint(`soft${i}`, 'PreferNoSchedule')
     for (const image of parts.images) built.image(700_000_000, image)
     return built.object()
@@ -79,6 +83,8 @@ const somePod = fc
     zone: fc.constantFrom(undefined, 'a'),
     host: fc.constantFrom(undefined, 'n1'),
     tolerant: fc.boolean(),
+    gpuMilli: fc.constantFrom(undefined, 1, 230, 500, 1000, 2000, 8000),
+    model: fc.constantFrom(undefined, 'A100'),
   })
   .map((parts) => (name: string): PodObject => {
     const built = pod(name)
@@ -92,6 +98,8 @@ const somePod = fc
     if (parts.host !== undefined)
       built.prefersNode(5, { matchFields: [{ key: 'metadata.name', operator: 'In', values: [parts.host] }] })
     if (parts.tolerant) built.tolerates('soft0')
+    if (parts.gpuMilli !== undefined) built.request('stowage.dev/gpu-milli', String(parts.gpuMilli))
+    if (parts.model !== undefined) built.nodeSelector('nvidia.com/gpu.product', parts.model)
     return built.object()
   })
 
@@ -122,7 +130,7 @@ const scene = fc
   })
 
 /** Throws when a node is asked for by itself that is no candidate. */
-const guarded = (cluster: ClusterState, { nodes, count }: Candidates): ClusterView => {
+const guarded = (cluster: ClusterState, { nodes, count }: Candidates, readsPlacedPods: boolean): ClusterView => {
   const allowed = new Set(nodes.subarray(0, count))
   const guard = (index: NodeIndex): NodeIndex => {
     assert.ok(allowed.has(index), `node ${index} is no candidate`)
@@ -134,7 +142,7 @@ const guarded = (cluster: ClusterState, { nodes, count }: Candidates): ClusterVi
         case 'node':
           return (index: NodeIndex) => target.node(guard(index))
         case 'podsOn':
-          return (index: NodeIndex) => target.podsOn(guard(index))
+          return (index: NodeIndex) => target.podsOn(readsPlacedPods ? index : guard(index))
         case 'portsOn':
           return (index: NodeIndex) => target.portsOn(guard(index))
         case 'usedCpuMilli':
@@ -156,8 +164,13 @@ const runs = { numRuns: 150, seed: 20260101 }
  * What the scheduler, the records and everybody who compares policies rely on.
  * @param create gives a policy that remembers nothing
  * @param drawsLots the scores are random numbers, drawn in the order of the candidates
+ * @param readsPlacedPods what is to come is estimated from all pods that are there, on whatever node
  */
-export const policyContract = (name: string, create: () => Policy, { drawsLots = false } = {}): void => {
+export const policyContract = (
+  name: string,
+  create: () => Policy,
+  { drawsLots = false, readsPlacedPods = false } = {},
+): void => {
   describe(`the contract of policies: ${name}`, () => {
     test('it says its name and a version', () => {
       assert.equal(create().name, name)
@@ -209,8 +222,23 @@ export const policyContract = (name: string, create: () => Policy, { drawsLots =
       await fc.assert(
         fc.asyncProperty(scene, async ({ cluster, pod: waiting, candidates }) => {
           const before = [...candidates.nodes]
-          await policy.rank(waiting, candidates, contextOf(guarded(cluster, candidates)))
+          await policy.rank(waiting, candidates, contextOf(guarded(cluster, candidates, readsPlacedPods)))
           assert.deepEqual([...candidates.nodes], before)
+        }),
+        runs,
+      )
+    })
+
+    test('it never names a GPU that has no room, nor more or fewer than the pod asks for', async () => {
+      const policy = create()
+      await fc.assert(
+        fc.asyncProperty(scene, async ({ cluster, pod: waiting, candidates }) => {
+          const { devicesOf } = await policy.rank(waiting, candidates, contextOf(cluster))
+          const { gpu } = waiting.shape
+          if (devicesOf === undefined || gpu === undefined) return
+          for (const [i, at] of candidates.nodes.subarray(0, candidates.count).entries())
+            if (cluster.gpus.fits(at, gpu))
+              assert.ok(cluster.gpus.allows(at, gpu, devicesOf(i)), `GPUs ${devicesOf(i).join()} of node ${at}`)
         }),
         runs,
       )

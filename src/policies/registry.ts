@@ -1,5 +1,12 @@
 import { StowageError } from '../errors/catalogue.ts'
 import { createBorg } from './borg.ts'
+import { createBestFit } from './gpu/bestfit.ts'
+import { createDotProduct } from './gpu/dotprod.ts'
+import { createDualPrice } from './gpu/dual-price.ts'
+import { createFgd } from './gpu/fgd.ts'
+import { createGpuClustering } from './gpu/gpu-clustering.ts'
+import { createGpuPacking } from './gpu/gpu-packing.ts'
+import type { GpuWorkload } from './gpu/workload.ts'
 import { createKubeDefault } from './kube-default.ts'
 import { createLeastLoaded } from './least-loaded.ts'
 import { createMostAllocated } from './most-allocated.ts'
@@ -8,7 +15,12 @@ import { createRandom } from './random.ts'
 import { createResourceBalanced } from './resource-balanced.ts'
 import { createRoundRobin } from './round-robin.ts'
 
-const creators = new Map<string, () => Policy>([
+export interface PolicyOptions {
+  /** The pods to be expected, for policies that pack GPUs for them. @default estimated from the pods that they see */
+  readonly gpuWorkload?: GpuWorkload | undefined
+}
+
+const creators = new Map<string, (options: PolicyOptions) => Policy>([
   ['kube-default', createKubeDefault],
   ['resource_balanced', createResourceBalanced],
   ['least_loaded', createLeastLoaded],
@@ -16,6 +28,12 @@ const creators = new Map<string, () => Policy>([
   ['most_allocated', createMostAllocated],
   ['borg', createBorg],
   ['random', createRandom],
+  ['fgd', ({ gpuWorkload }) => createFgd(gpuWorkload)],
+  ['dual_price', ({ gpuWorkload }) => createDualPrice(gpuWorkload)],
+  ['bestfit', createBestFit],
+  ['dotprod', createDotProduct],
+  ['gpu_packing', createGpuPacking],
+  ['gpu_clustering', createGpuClustering],
 ])
 
 /** The names of all policies, as they call themselves. */
@@ -25,9 +43,9 @@ export const policyNames: readonly string[] = [...creators.keys()]
  * A new policy, with nothing remembered; one is needed for each profile. Hyphens and underscores are the same in names.
  * @throws StowageError POLICY_UNKNOWN
  */
-export const createPolicy = (name: string): Policy => {
+export const createPolicy = (name: string, options: PolicyOptions = {}): Policy => {
   const spelled = name.replaceAll('_', '-')
-  for (const [known, create] of creators) if (known.replaceAll('_', '-') === spelled) return create()
+  for (const [known, create] of creators) if (known.replaceAll('_', '-') === spelled) return create(options)
   throw new StowageError('POLICY_UNKNOWN', {
     found: JSON.stringify(name),
     expected: `one of ${policyNames.join(', ')}`,
