@@ -129,6 +129,26 @@ describe('what a pod asks of a node', () => {
       containerStatuses: [{ name: 'x', allocatedResources: { cpu: '1', memory: '10Mi' } }],
     }
     assert.equal(amountOf(read(object).placedRequest, CPU), 1000)
+    object.status.containerStatuses = []
+    assert.equal(amountOf(read(object).placedRequest, CPU), 0, 'nothing is reported, so nothing is there')
+  })
+
+  it('goes by what the node reports of the whole pod, where it does, and not of its containers', () => {
+    const object = pod('a')
+      .container({ name: 'x', ...requests('1', '10Mi') })
+      .on('n')
+      .object()
+    object.spec = { ...object.spec, resources: { requests: { cpu: '2' } } }
+    object.status = {
+      ...object.status,
+      allocatedResources: { cpu: '3' },
+      containerStatuses: [{ name: 'x', allocatedResources: { cpu: '9', memory: '90Mi' } }],
+    }
+    assert.equal(amountOf(read(object).placedRequest, CPU), 2000, 'half a report of the pod counts for nothing')
+    assert.equal(amountOf(read(object).placedRequest, MEMORY), 90 * MIB)
+    object.status.resources = { requests: { cpu: '4' } }
+    assert.equal(amountOf(read(object).placedRequest, CPU), 4000)
+    assert.equal(amountOf(read(object).placedRequest, MEMORY), 10 * MIB)
   })
 })
 

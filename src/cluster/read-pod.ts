@@ -56,18 +56,12 @@ type RequestsOf = (container: Container) => Quantities | undefined
 /** What the spec asks for. */
 const asked: RequestsOf = (container) => container.resources?.requests
 
-interface Totals {
-  readonly requestsOf: RequestsOf
-  readonly podLevel: Quantities | undefined
-  /** requests assumed for containers that lack the key */
-  readonly defaults?: MilliSums
-}
-
 /**
- * The pod request rules of Kubernetes: containers and sidecars (restartable init containers) add up; each ordinary init
- * container, with the sidecars before it, is a maximum; pod-level requests replace cpu, memory and huge pages; then overhead.
+ * What a pod's containers take together: containers and sidecars (restartable init containers) add up; each ordinary init
+ * container, with the sidecars before it, is a maximum.
+ * @param defaults requests assumed for containers that lack the key
  */
-const podTotals = (spec: PodSpec, { requestsOf, podLevel, defaults }: Totals): MilliSums => {
+const containerTotals = (spec: PodSpec, requestsOf: RequestsOf, defaults?: ReadonlyMap<string, number>): MilliSums => {
   const requests = (container: Container): MilliSums => {
     const own = milliOf(requestsOf(container))
     if (defaults !== undefined) for (const [name, milli] of defaults) if (!own.has(name)) own.set(name, milli)
@@ -89,10 +83,28 @@ const podTotals = (spec: PodSpec, { requestsOf, podLevel, defaults }: Totals): M
     }
   }
   raise(total, initPeak)
-  for (const [name, milli] of milliOf(podLevel)) if (isPodLevel(name)) total.set(name, milli)
+  return total
+}
+
+/** The pod request rules of Kubernetes: pod-level requests replace the containers' cpu, memory and huge pages; then overhead. */
+const podTotals = (spec: PodSpec, ofContainers: MilliSums, podLevel: MilliSums): MilliSums => {
+  const total = new Map(ofContainers)
+  for (const [name, milli] of podLevel) if (isPodLevel(name)) total.set(name, milli)
   add(total, milliOf(spec.overhead))
   return total
 }
+
+/** Requests of cpu and memory that scores assume for containers without them. */
+const SCORING_DEFAULTS: ReadonlyMap<string, number> = new Map([
+  ['cpu', DEFAULT_SCORING_CPU_MILLI],
+  ['memory', DEFAULT_SCORING_MEMORY_BYTES * 1000],
+])
+
+/** cpu and memory as scores count them. */
+const scoringOf = (totals: MilliSums): { cpuMilli: number; memoryBytes: number } => ({
+  cpuMilli: resourceAmount('cpu', totals.get('cpu') ?? 0),
+  memoryBytes: resourceAmount('memory', totals.get('memory') ?? 0),
+})
 
 /** kube-scheduler normalises image names so: a name without tag or digest means `:latest`. */
 const taggedImage = (image: string): string =>
@@ -316,11 +328,13 @@ export class PodReader {
     const nodeAffinity = spec.affinity?.nodeAffinity
     const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
     const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
-    const request = [...podTotals(spec, { requestsOf: asked, podLevel: spec.resources?.requests })].sort(byName)
+    const ofContainers = containerTotals(spec, asked)
+    const request = [...podTotals(spec, ofContainers, milliOf(spec.resources?.requests))].sort(byName)
     const amounts = new Map(request.map(([name, milli]) => [name, resourceAmount(name, milli)]))
     const parts = {
       request,
-      scoring: scoringTotals(spec, asked, undefined),
+      // kube-scheduler's quirk: pod-level requests of the pod that is being scored do not count here.
+      scoring: scoringOf(podTotals(spec, containerTotals(spec, asked, SCORING_DEFAULTS), new Map())),
       nodeSelector: sortedEntries(spec.nodeSelector),
       requiredTerms: required
         ? objectsIn(required.nodeSelectorTerms, 'required node affinity').map((term) =>
@@ -364,7 +378,8 @@ export class PodReader {
 
   /**
    * What a placed pod takes while it is resized in place: per resource the most of what its spec asks, what its node has
-   * allocated, and what it runs with. A resize that its node has called infeasible does not count.
+   * allocated, and what it runs with. A resize that its node has called infeasible does not count, so that such a pod takes
+   * only what its node reports of it. Where the node reports the whole pod, its containers' reports do not count.
    */
   #placed(
     object: PodObject,
@@ -374,72 +389,56 @@ export class PodReader {
     const statuses = new Map<string, ContainerStatus>()
     for (const one of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])])
       statuses.set(one.name ?? '', one)
-    const resized =
+    const infeasible =
+      (status.conditions ?? []).find(({ type }) => type === 'PodResizePending')?.reason === 'Infeasible'
+    const reported =
       status.allocatedResources !== undefined ||
       status.resources !== undefined ||
       [...statuses.values()].some(
         (one) => one.allocatedResources !== undefined || one.resources?.requests !== undefined,
       )
-    if (!resized && spec.resources?.requests === undefined)
+    if (!reported && !infeasible && spec.resources?.requests === undefined)
       return {
         request: shape.request,
         scoringCpuMilli: shape.scoringCpuMilli,
         scoringMemoryBytes: shape.scoringMemoryBytes,
       }
 
-    const infeasible = (status.conditions ?? []).some(
-      ({ type, status: on, reason }) => type === 'PodResizePending' && on === 'True' && reason === 'Infeasible',
-    )
+    const unreported: RequestsOf = infeasible ? () => undefined : asked
     const allocated: RequestsOf = (container) =>
-      statuses.get(container.name ?? '')?.allocatedResources ?? asked(container)
+      statuses.get(container.name ?? '')?.allocatedResources ?? unreported(container)
     const actual: RequestsOf = (container) =>
       statuses.get(container.name ?? '')?.resources?.requests ?? allocated(container)
-    const podAsked = spec.resources?.requests
-    const podAllocated = status.allocatedResources ?? podAsked
-    const podActual = status.resources?.requests ?? podAllocated
-    const views = [
-      { requestsOf: allocated, podLevel: podAllocated },
-      { requestsOf: actual, podLevel: podActual },
-      ...(infeasible ? [] : [{ requestsOf: asked, podLevel: podAsked }]),
-    ]
-    const most: MilliSums = new Map()
-    let scoringCpuMilli = 0
-    let scoringMemoryBytes = 0
-    for (const view of views) {
-      raise(most, podTotals(spec, view))
-      const scoring = scoringTotals(spec, view.requestsOf, view.podLevel)
-      scoringCpuMilli = Math.max(scoringCpuMilli, scoring.cpuMilli)
-      scoringMemoryBytes = Math.max(scoringMemoryBytes, scoring.memoryBytes)
+    const ofPod =
+      status.allocatedResources === undefined || status.resources?.requests === undefined
+        ? undefined
+        : [status.allocatedResources, status.resources.requests].map(milliOf)
+    const podLevel = milliOf(infeasible && status.resources !== undefined ? undefined : spec.resources?.requests)
+    if (hasPodLevel(spec) && status.resources !== undefined) {
+      raise(podLevel, milliOf(status.resources.requests))
+      raise(podLevel, milliOf(status.allocatedResources))
     }
+    const totals = (defaults?: ReadonlyMap<string, number>): MilliSums => {
+      const most: MilliSums = infeasible ? new Map() : containerTotals(spec, asked, defaults)
+      for (const sums of ofPod ?? [containerTotals(spec, allocated, defaults), containerTotals(spec, actual, defaults)])
+        raise(most, sums)
+      return podTotals(spec, most, hasPodLevel(spec) ? podLevel : new Map())
+    }
+    const most = totals()
+    // With pod-level requests the defaults stand in only for a key that the whole pod lacks.
+    const defaults = new Map([...SCORING_DEFAULTS].filter(([name]) => !hasPodLevel(spec) || !most.has(name)))
+    const scoring = scoringOf(totals(defaults))
     const request = this.#vector(most)
     return {
       request: sameVector(request, shape.request) ? shape.request : request,
-      scoringCpuMilli,
-      scoringMemoryBytes,
+      scoringCpuMilli: scoring.cpuMilli,
+      scoringMemoryBytes: scoring.memoryBytes,
     }
   }
 }
 
-/**
- * cpu and memory as scores count them. Without pod-level requests a container that lacks the key counts the default; with
- * them the default stands in only for a key that the whole pod lacks.
- */
-const scoringTotals = (
-  spec: PodSpec,
-  requestsOf: RequestsOf,
-  podLevel: Quantities | undefined,
-): { cpuMilli: number; memoryBytes: number } => {
-  const defaults: MilliSums = new Map([
-    ['cpu', DEFAULT_SCORING_CPU_MILLI],
-    ['memory', DEFAULT_SCORING_MEMORY_BYTES * 1000],
-  ])
-  if (podLevel !== undefined) for (const name of podTotals(spec, { requestsOf, podLevel }).keys()) defaults.delete(name)
-  const totals = podTotals(spec, { requestsOf, podLevel, defaults })
-  return {
-    cpuMilli: resourceAmount('cpu', totals.get('cpu') ?? 0),
-    memoryBytes: resourceAmount('memory', totals.get('memory') ?? 0),
-  }
-}
+/** The pod as a whole asks for something that replaces what its containers ask for. */
+const hasPodLevel = ({ resources }: PodSpec): boolean => Object.keys(resources?.requests ?? {}).some(isPodLevel)
 
 /** Equal resources and amounts. */
 export const sameVector = (a: ResourceVector, b: ResourceVector): boolean =>
