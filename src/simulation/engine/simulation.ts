@@ -322,8 +322,8 @@ export class Simulation implements SimulatedCluster {
     while (this.#isBusy) {
       for (let run = this.#slices.shift(); run !== undefined; run = this.#slices.shift()) run()
       const { bindsInFlight, rankingsInFlight } = this.#scheduler.stats()
-      if (bindsInFlight > 0 || this.#evictionsDue > 0) await undefined
-      else if (rankingsInFlight > 0) await (this.#answers.size > 0 ? Promise.race(this.#answers) : undefined)
+      if (bindsInFlight > 0 || this.#evictionsDue > 0) await DONE
+      else if (rankingsInFlight > 0) await (this.#answers.size > 0 ? Promise.race(this.#answers) : DONE)
       else {
         for (const { life, nodeName, pod } of this.#accepted.splice(0)) this.#placed(life, pod, nodeName)
         for (const life of this.#evicted.splice(0)) this.#tellToLeave(life, 'preempted')
@@ -586,7 +586,7 @@ export class Simulation implements SimulatedCluster {
     node.leaving = true
     node.idle?.cancel()
     const index = this.cluster.indexOf(name)
-    for (const life of [...(this.#podsOn.get(name) ?? [])]) this.#end(life, life.leaving ?? why)
+    for (const life of this.#podsOn.get(name) ?? []) this.#end(life, life.leaving ?? why)
     this.#nodes.delete(name)
     this.#scheduler.nodes.gone('', name, node.object.metadata?.uid ?? '')
     this.#measures.touch(index, false)
@@ -599,7 +599,7 @@ export class Simulation implements SimulatedCluster {
     node.leaving = true
     node.object = { ...node.object, spec: { ...node.object.spec, unschedulable: true } }
     this.#showNode(node)
-    for (const life of [...(this.#podsOn.get(node.shape.name) ?? [])]) this.#tellToLeave(life, why)
+    for (const life of this.#podsOn.get(node.shape.name) ?? []) this.#tellToLeave(life, why)
     this.#after(noticeMs, 'node-remove', () => this.#removeNode(node, why === 'evicted' ? 'node-removed' : why))
   }
 
@@ -623,7 +623,7 @@ export class Simulation implements SimulatedCluster {
     const taints = withUnreachableTaints(node.object.spec?.taints ?? [], this.#clock.nowMs())
     node.object = { ...node.object, spec: { ...node.object.spec, taints } }
     this.#showNode(node)
-    for (const life of [...(this.#podsOn.get(node.shape.name) ?? [])]) {
+    for (const life of this.#podsOn.get(node.shape.name) ?? []) {
       const tolerations = [...(life.object.spec?.tolerations ?? []), ...LOST_NODE_TOLERATIONS]
       const delayMs = evictionDelayMs(noExecuteTaints(taints), tolerations)
       if (delayMs === undefined || life.leaving !== undefined) continue
