@@ -51,21 +51,15 @@ const invalid = (found: string, expected: string): StowageError =>
 
 const shapeOf = (name: PatternName, durationMs: number, low: number, high: number, seed: number) => {
   const span = high - low
-  switch (name) {
-    case 'ramp':
-      return (atMs: number) => low + Math.round((span * atMs) / durationMs)
-    case 'spike':
-      return (atMs: number) => (atMs >= PEAK_FROM * durationMs && atMs < PEAK_TO * durationMs ? high : low)
-    case 'periodic':
-      return (atMs: number) =>
-        low + Math.round(span * (0.5 + 0.5 * Math.sin((2 * Math.PI * CYCLES * atMs) / durationMs)))
-    case 'random': {
-      const random = seededRandom(seed)
-      const drawn = Int32Array.from({ length: Math.ceil(durationMs / REDRAW_MS) }, () => low + random.below(span + 1))
-      // atMs < durationMs
-      return (atMs: number) => drawn[Math.floor(atMs / REDRAW_MS)]!
-    }
-  }
+  if (name === 'ramp') return (atMs: number) => low + Math.round((span * atMs) / durationMs)
+  if (name === 'spike')
+    return (atMs: number) => (atMs >= PEAK_FROM * durationMs && atMs < PEAK_TO * durationMs ? high : low)
+  if (name === 'periodic')
+    return (atMs: number) => low + Math.round(span * (0.5 + 0.5 * Math.sin((2 * Math.PI * CYCLES * atMs) / durationMs)))
+  const random = seededRandom(seed)
+  const drawn = Int32Array.from({ length: Math.ceil(durationMs / REDRAW_MS) }, () => low + random.below(span + 1))
+  // atMs < durationMs
+  return (atMs: number) => drawn[Math.floor(atMs / REDRAW_MS)]!
 }
 
 /**

@@ -249,7 +249,22 @@ describe('the simulation of requests', () => {
     simulation.runUntil(100_000)
     // one of four cores always, another half of the time
     assert.ok(Math.abs(simulation.summary().cpuShare - 0.375) < 0.01)
-    assert.ok(Math.abs(simulation.busyCoreMsOf(node) - 150_000) < 2_000)
+    assert.ok(Math.abs(simulation.nodeUse(node).cores - 1.5) < 0.02)
+  })
+
+  it('leaves out what was before the beginning', () => {
+    const simulation = simulationOf({ pattern: steady(10, 20_000), think: { minMs: 10, maxMs: 10 } })
+    const node = simulation.addNode({ ...roomy, cores: 1 })
+    const id = simulation.addReplica(replica(node))
+    simulation.runUntil(10_000)
+    simulation.removeReplica(id)
+    simulation.runUntil(11_000)
+    simulation.begin()
+    simulation.runUntil(20_000)
+    const { cpuShare, fromMs, requests, succeeded } = simulation.summary()
+    assert.deepEqual({ cpuShare, fromMs, succeeded }, { cpuShare: 0, fromMs: 11_000, succeeded: 0 })
+    assert.ok(requests > 1000)
+    assert.equal(simulation.nodeUse(node).cores, 0)
   })
 
   it('asks the preferred kind first and the other once that has a queue', () => {
@@ -263,7 +278,8 @@ describe('the simulation of requests', () => {
       simulation.addReplica(replica(node, 1, 'gpu', 0))
       simulation.addReplica(replica(node, 1, 'cpu'))
       simulation.runUntil(100_000)
-      return { gpu: simulation.busyGpuMsOf(node), cpu: simulation.busyCoreMsOf(node) }
+      const { cores: cpu, gpus: gpu } = simulation.nodeUse(node)
+      return { cpu, gpu }
     }
     const [gpu, cpu, balanced, crowded] = [
       answered('gpu', 1),

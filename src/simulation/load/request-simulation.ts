@@ -136,6 +136,9 @@ interface Replica extends SimulatedReplica {
   tail: number
   /** chosen and not answered yet: on their way, waiting or in service */
   outstanding: number
+  busyCoreMs: number
+  busySlotMs: number
+  sinceMs: number
 }
 
 const WAKE = 0
@@ -158,6 +161,17 @@ const ANSWERED = 4
 const LATE = 5
 /** its user has given up, and the server does not know */
 const ABANDONED = 6
+
+interface Work {
+  readonly coreMs: number
+  readonly deviceMs: number
+}
+/** How much was done until then. */
+interface Moment extends Work {
+  readonly atMs: number
+}
+const NO_WORK: Work = { coreMs: 0, deviceMs: 0 }
+const THE_START: Moment = { atMs: 0, ...NO_WORK }
 
 class Counters {
   readonly latency = new Histogram()
@@ -265,9 +279,9 @@ export class RequestSimulation {
   readonly #window = new Counters()
   readonly #run = new Counters()
   readonly #byKind: readonly Counters[]
-  #windowFromMs = 0
-  #windowCoreMs = 0
-  #windowDeviceMs = 0
+  #windowFrom: Moment = THE_START
+  #runFrom: Moment = THE_START
+  readonly #runFromOf: Work[] = []
 
   constructor(options: RequestSimulationOptions) {
     this.#options = options
@@ -283,11 +297,6 @@ export class RequestSimulation {
 
   get nowMs(): number {
     return this.#nowMs
-  }
-
-  /** Requests that wait or are worked on at a replica. */
-  outstandingAt(replica: number): number {
-    return this.#replicas[replica]?.outstanding ?? 0
   }
 
   prefer(preference: Preference): void {
@@ -324,6 +333,9 @@ export class RequestSimulation {
       head: -1,
       tail: -1,
       outstanding: 0,
+      busyCoreMs: 0,
+      busySlotMs: 0,
+      sinceMs: this.#nowMs,
     })
     this.#events.push(Math.max(this.#nowMs, replica.readyAtMs), READY, id)
     return id
@@ -339,13 +351,24 @@ export class RequestSimulation {
     this.#forgetIfDone(id, replica)
   }
 
-  /** Replicas that take requests. */
-  get readyReplicas(): number {
-    return this.#ready.length
-  }
-
   isReady(id: number): boolean {
     return this.#replicas[id]?.ready ?? false
+  }
+
+  /** It was removed and has answered everything. */
+  isGone(id: number): boolean {
+    return this.#replicas[id] === undefined
+  }
+
+  /** What a replica has done since the start: milliseconds of cores, and of requests worked on. */
+  workOf(id: number): { readonly coreMs: number; readonly slotMs: number } {
+    const replica = this.#replicas[id]
+    if (replica === undefined) return { coreMs: 0, slotMs: 0 }
+    const sinceMs = this.#nowMs - replica.sinceMs
+    return {
+      coreMs: replica.busyCoreMs + sinceMs * Math.min(replica.busyCores, replica.coreLimit),
+      slotMs: replica.busySlotMs + sinceMs * replica.busy,
+    }
   }
 
   /** Runs everything that happens before or at `untilMs`. */
@@ -391,19 +414,24 @@ export class RequestSimulation {
     this.#nowMs = Math.max(this.#nowMs, untilMs)
   }
 
-  /** What happened since the last call, or the start. */
+  /** The run begins now: what was before is left out of everything. */
+  begin(): void {
+    for (const counters of [this.#window, this.#run, ...this.#byKind]) counters.clear()
+    this.#windowFrom = this.#runFrom = this.#moment()
+    for (const machine of this.#machines.keys()) this.#runFromOf[machine] = this.#workOn(machine)
+  }
+
+  /** What happened since the last call, or the beginning. */
   takeWindow(): LoadWindow {
-    const window = this.#windowOf(this.#window, this.#windowFromMs, this.#windowCoreMs, this.#windowDeviceMs)
+    const window = this.#windowOf(this.#window, this.#windowFrom)
     this.#window.clear()
-    this.#windowFromMs = this.#nowMs
-    this.#windowCoreMs = this.#coreMs()
-    this.#windowDeviceMs = this.#deviceMs()
+    this.#windowFrom = this.#moment()
     return window
   }
 
-  /** What happened since the start: percentiles are those of all requests of the run. */
+  /** What happened since the beginning: percentiles are those of all requests of the run. */
   summary(): LoadWindow {
-    return this.#windowOf(this.#run, 0, 0, 0)
+    return this.#windowOf(this.#run, this.#runFrom)
   }
 
   byKind(): RequestKindSummary[] {
@@ -418,37 +446,42 @@ export class RequestSimulation {
     }))
   }
 
-  /** Busy core milliseconds of a node since the start, its background's with them. */
-  busyCoreMsOf(node: number): number {
-    const machine = this.#machines[node]
-    return machine === undefined ? 0 : machine.busyCoreMs + machine.busyCores * (this.#nowMs - machine.sinceMs)
+  /** Busy cores and GPUs of a node, averaged since the beginning; its background counts as busy. */
+  nodeUse(node: number): { readonly cores: number; readonly gpus: number } {
+    const lengthMs = Math.max(this.#nowMs - this.#runFrom.atMs, Number.MIN_VALUE)
+    const from = this.#runFromOf[node] ?? NO_WORK
+    const { coreMs, deviceMs } = this.#workOn(node)
+    return { cores: (coreMs - from.coreMs) / lengthMs, gpus: (deviceMs - from.deviceMs) / lengthMs }
   }
 
-  /** Busy GPU milliseconds of a node since the start, over all of its GPUs. */
-  busyGpuMsOf(node: number): number {
+  /** Of one node since the start. */
+  #workOn(node: number): Work {
     const machine = this.#machines[node]
-    let sum = 0
-    for (let gpu = 0; machine !== undefined && gpu < machine.gpus; gpu++)
+    if (machine === undefined) return NO_WORK
+    const coreMs = machine.busyCoreMs + machine.busyCores * (this.#nowMs - machine.sinceMs)
+    let deviceMs = 0
+    for (let gpu = 0; gpu < machine.gpus; gpu++)
       // gpu < length of all
-      sum +=
+      deviceMs +=
         machine.deviceBusyMs[gpu]! +
         Math.min(1, machine.deviceDemand[gpu]!) * (this.#nowMs - machine.deviceSinceMs[gpu]!)
-    return sum
+    return { coreMs, deviceMs }
   }
 
-  #coreMs(): number {
-    let sum = 0
-    for (let node = 0; node < this.#machines.length; node++) sum += this.busyCoreMsOf(node)
-    return sum
+  #moment(): Moment {
+    let coreMs = 0
+    let deviceMs = 0
+    for (const machine of this.#machines.keys()) {
+      const work = this.#workOn(machine)
+      coreMs += work.coreMs
+      deviceMs += work.deviceMs
+    }
+    return { atMs: this.#nowMs, coreMs, deviceMs }
   }
 
-  #deviceMs(): number {
-    let sum = 0
-    for (let node = 0; node < this.#machines.length; node++) sum += this.busyGpuMsOf(node)
-    return sum
-  }
-
-  #windowOf(counters: Counters, fromMs: number, coreMs: number, deviceMs: number): LoadWindow {
+  #windowOf(counters: Counters, from: Moment): LoadWindow {
+    const { coreMs, deviceMs } = this.#moment()
+    const fromMs = from.atMs
     const lengthMs = this.#nowMs - fromMs
     const share = (busyMs: number, of: number): number => (of * lengthMs > 0 ? busyMs / (of * lengthMs) : 0)
     const { failed, latency, requests, succeeded, timedOut } = counters
@@ -463,11 +496,11 @@ export class RequestSimulation {
       latencyMs: latency.percentiles(),
       throughput: lengthMs > 0 ? (1000 * succeeded) / lengthMs : 0,
       cpuShare: share(
-        this.#coreMs() - coreMs,
+        coreMs - from.coreMs,
         this.#machines.reduce((sum, { cores }) => sum + cores, 0),
       ),
       gpuShare: share(
-        this.#deviceMs() - deviceMs,
+        deviceMs - from.deviceMs,
         this.#machines.reduce((sum, { gpus }) => sum + gpus, 0),
       ),
       outstanding: this.#outstanding,
@@ -596,7 +629,7 @@ export class RequestSimulation {
     const demand = mix[at]!.demand[kind]
     const nowMs = this.#nowMs
     this.#state[request] = SERVED
-    replica.busy++
+    this.#occupySlot(replica, 1)
     const others = machine.busyCores - Math.min(replica.busyCores, replica.coreLimit)
     const cores = this.#work(replica, demand.cores)
     this.#cores[request] = demand.cores
@@ -611,6 +644,14 @@ export class RequestSimulation {
       slowdown = (1 - demand.deviceShare) * slowdown + demand.deviceShare * Math.max(1, busy)
     }
     this.#events.push(nowMs + slowdown * this.#samplers[kind][at]!(), DONE, request)
+  }
+
+  #occupySlot(replica: Replica, slots: number): void {
+    const sinceMs = this.#nowMs - replica.sinceMs
+    replica.busyCoreMs += sinceMs * Math.min(replica.busyCores, replica.coreLimit)
+    replica.busySlotMs += sinceMs * replica.busy
+    replica.sinceMs = this.#nowMs
+    replica.busy += slots
   }
 
   /** Adds to what a replica keeps busy; returns its node's share of it, which its limit bounds. */
@@ -637,7 +678,7 @@ export class RequestSimulation {
   #done(request: number): void {
     const id = this.#replica[request]!
     const replica = this.#replicas[id]!
-    replica.busy--
+    this.#occupySlot(replica, -1)
     this.#work(replica, -this.#cores[request]!)
     if (this.#device[request]! > 0) this.#occupy(replica.machine, replica.device, -this.#device[request]!)
     this.#serveNext(id, replica)
@@ -779,22 +820,17 @@ export class RequestSimulation {
   #among(replicas: readonly Replica[], turns: ReplicaKind | 'all'): Replica | undefined {
     const count = replicas.length
     if (count <= 1) return replicas[0]
-    switch (this.#options.balancer) {
-      case 'random':
-        return replicas[this.#random.below(count)]
-      case 'round_robin':
-        return replicas[this.#turns[turns]++ % count]
-      case 'least_outstanding': {
-        // from another one each time, so that equals share
-        const first = this.#turns[turns]++ % count
-        let best = replicas[first]! // first < count
-        for (let i = 1; i < count; i++) {
-          const other = replicas[(first + i) % count]!
-          if (loadOf(other) < loadOf(best)) best = other
-        }
-        return best
-      }
+    const { balancer } = this.#options
+    if (balancer === 'random') return replicas[this.#random.below(count)]
+    const first = this.#turns[turns]++ % count
+    if (balancer === 'round_robin') return replicas[first]
+    // from another one each time, so that equals share; first < count
+    let best = replicas[first]!
+    for (let i = 1; i < count; i++) {
+      const other = replicas[(first + i) % count]!
+      if (loadOf(other) < loadOf(best)) best = other
     }
+    return best
   }
 }
 

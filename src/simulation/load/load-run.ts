@@ -1,0 +1,206 @@
+import { StowageError } from '../../errors/catalogue.ts'
+import { createPolicy } from '../../policies/registry.ts'
+import { nodeShapes } from '../node-shapes.ts'
+import { type AutoscalerOptions, HorizontalAutoscaler } from './autoscaler.ts'
+import { createPattern, type PatternName } from './pattern.ts'
+import {
+  type LoadNode,
+  REPLICA_KINDS,
+  ReplicaCluster,
+  type ReplicaRecord,
+  type ReplicaTemplate,
+  type ReplicaWindow,
+} from './replica-cluster.ts'
+import type { Balancer, Preference, ReplicaKind, RequestKindSummary, SimulatedRequest } from './request-simulation.ts'
+import type { ThinkTime } from './users.ts'
+
+/** Nodes of one shape, as `--node-shape` writes it, and what is particular to them here. */
+export interface LoadNodes {
+  readonly shape: string
+  readonly networkMs: number
+  readonly backgroundCores: number
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface ReplicaAutoscaling extends AutoscalerOptions {
+  /** share of the CPU request, or of the requests that a replica can work on at one time */
+  readonly metric: 'cpu' | 'concurrency'
+}
+
+export interface ReplicaGroup extends ReplicaTemplate {
+  readonly count: number
+  readonly autoscaling?: ReplicaAutoscaling | undefined
+}
+
+/** A service under load: nodes, replicas, users. Plain data, as the file says it (scenario-file.ts). */
+export interface LoadScenario {
+  readonly name: string
+  readonly nodes: readonly LoadNodes[]
+  readonly policy: string
+  readonly replicas: Readonly<Partial<Record<ReplicaKind, ReplicaGroup>>>
+  readonly requests: readonly SimulatedRequest[]
+  readonly think: ThinkTime
+  readonly balancer: Balancer
+  readonly preference: Preference
+  readonly queueLimit: number
+  readonly timeoutMs: number
+  readonly interference: number
+  readonly requestBytes: number
+  readonly generators?: number | undefined
+  /** how long replicas have to start before the first user comes */
+  readonly warmUpMs: number
+}
+
+/** One run of a scenario: plain data too. */
+export interface LoadRunInput {
+  readonly scenario: LoadScenario
+  readonly pattern: {
+    readonly name: PatternName
+    readonly durationMs: number
+    readonly minUsers?: number | undefined
+    readonly maxUsers?: number | undefined
+  }
+  readonly seed: number
+  /** in place of the scenario's */
+  readonly policy?: string | undefined
+  /** length of an entry of the series @default 1000 */
+  readonly sampleMs?: number | undefined
+}
+
+/** A change of how many replicas are wanted. */
+export interface Scaling {
+  readonly atMs: number
+  readonly kind: ReplicaKind
+  readonly from: number
+  readonly to: number
+}
+
+/** What came of a run. All of it follows from the input, to the bit. Times count from when the first user may come. */
+export interface LoadRunResult {
+  readonly scenario: string
+  readonly policy: string
+  readonly pattern: PatternName
+  readonly seed: number
+  readonly durationMs: number
+  readonly minUsers: number
+  readonly maxUsers: number
+  /** of the whole run */
+  readonly summary: ReplicaWindow
+  readonly requests: readonly RequestKindSummary[]
+  readonly series: readonly ReplicaWindow[]
+  readonly replicas: readonly ReplicaRecord[]
+  readonly scalings: readonly Scaling[]
+  readonly nodes: readonly { readonly node: string; readonly cores: number; readonly gpus: number }[]
+}
+
+/** The nodes of a scenario, named one after another. @throws StowageError CONFIG_INVALID_VALUE */
+export const loadNodes = (nodes: readonly LoadNodes[]): LoadNode[] => {
+  const made: LoadNode[] = []
+  for (const { backgroundCores, labels, networkMs, shape } of nodes)
+    for (const one of nodeShapes([/(^|,)\s*count=/.test(shape) ? shape : `${shape},count=1`]))
+      made.push({
+        shape: { ...one, name: `node-${String(made.length).padStart(4, '0')}`, labels: { ...one.labels, ...labels } },
+        networkMs,
+        backgroundCores,
+      })
+  return made
+}
+
+/** The cluster of a scenario with its first replicas placed, all of them `warmUpMs` old. The pattern starts then. */
+export const openCluster = (input: LoadRunInput): ReplicaCluster => {
+  const { scenario, seed } = input
+  const pattern = createPattern({ ...input.pattern, seed })
+  const { warmUpMs } = scenario
+  const cluster = new ReplicaCluster({
+    ...scenario,
+    nodes: loadNodes(scenario.nodes),
+    templates: scenario.replicas,
+    policy: createPolicy(input.policy ?? scenario.policy),
+    mix: scenario.requests,
+    seed,
+    pattern: {
+      ...pattern,
+      durationMs: pattern.durationMs + warmUpMs,
+      usersAt: (atMs) => pattern.usersAt(atMs - warmUpMs),
+    },
+  })
+  cluster.prefer(scenario.preference)
+  for (const kind of REPLICA_KINDS) cluster.scale(kind, scenario.replicas[kind]?.count ?? 0)
+  cluster.runUntil(warmUpMs)
+  cluster.begin()
+  return cluster
+}
+
+/**
+ * Runs a scenario under a pattern to its end.
+ * @param signal looked at between entries of the series
+ * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN; the reason of `signal`
+ */
+export const runLoad = (input: LoadRunInput, signal?: AbortSignal): LoadRunResult => {
+  const { pattern, sampleMs = 1000, scenario, seed } = input
+  const { durationMs, maxUsers, minUsers } = createPattern({ ...pattern, seed })
+  if (!(sampleMs > 0))
+    throw new StowageError('CONFIG_INVALID_VALUE', { found: `samples of ${sampleMs} ms`, expected: 'more than 0' })
+  const cluster = openCluster(input)
+  const { warmUpMs } = scenario
+  const autoscalers = REPLICA_KINDS.flatMap((kind) => {
+    const options = scenario.replicas[kind]?.autoscaling
+    return options === undefined
+      ? []
+      : [{ kind, metric: options.metric, autoscaler: new HorizontalAutoscaler(options) }]
+  })
+  const syncMs = Math.min(...autoscalers.map(({ autoscaler }) => autoscaler.syncMs))
+  const scalings: Scaling[] = []
+  const series: ReplicaWindow[] = []
+  let nextSyncMs = syncMs
+  let nextSampleMs = sampleMs
+  for (let atMs = 0; atMs < durationMs; ) {
+    signal?.throwIfAborted()
+    atMs = Math.min(durationMs, nextSampleMs, nextSyncMs)
+    cluster.runUntil(warmUpMs + atMs)
+    if (atMs === nextSampleMs || atMs === durationMs) {
+      series.push(since(cluster.takeWindow(), warmUpMs))
+      nextSampleMs += sampleMs
+    }
+    if (atMs === nextSyncMs) {
+      nextSyncMs += syncMs
+      const use = cluster.takeUse()
+      for (const { autoscaler, kind, metric } of autoscalers) {
+        const current = cluster.wanted(kind)
+        const { unready, [metric]: utilisations } = use[kind]
+        const wanted = autoscaler.desired({ nowMs: atMs, current, utilisations, unready })
+        if (wanted === current) continue
+        scalings.push({ atMs, kind, from: current, to: wanted })
+        cluster.scale(kind, wanted)
+      }
+    }
+  }
+  const relative = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs - warmUpMs)
+  return {
+    scenario: scenario.name,
+    policy: input.policy ?? scenario.policy,
+    pattern: pattern.name,
+    seed,
+    durationMs,
+    minUsers,
+    maxUsers,
+    summary: since(cluster.summary(), warmUpMs),
+    requests: cluster.byKind(),
+    series,
+    replicas: cluster.records.map((record) => ({
+      ...record,
+      createdMs: record.createdMs - warmUpMs,
+      placedMs: relative(record.placedMs),
+      readyMs: relative(record.readyMs),
+      removedMs: relative(record.removedMs),
+    })),
+    scalings,
+    nodes: cluster.nodeUse(),
+  }
+}
+
+const since = (window: ReplicaWindow, startMs: number): ReplicaWindow => ({
+  ...window,
+  fromMs: Math.max(0, window.fromMs - startMs),
+  toMs: window.toMs - startMs,
+})
