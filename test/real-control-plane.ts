@@ -26,6 +26,8 @@ export interface ControlPlaneOptions {
   readonly controllerManager?: boolean
   /** kwok plays the kubelet of every node @default false */
   readonly kwok?: boolean
+  /** of API server and kube-scheduler, as their flag has them: `Some=true,Other=false` @default the release's own */
+  readonly featureGates?: string
 }
 
 /** A running Kubernetes on loopback. */
@@ -91,6 +93,7 @@ class PortTaken extends Error {}
 const startOnce = async (bin: string, options: ControlPlaneOptions): Promise<ControlPlane> => {
   const folder = mkdtempSync(join(tmpdir(), 'stowage-control-plane-'))
   const at = (name: string): string => join(folder, name)
+  const gates = options.featureGates === undefined ? {} : { 'feature-gates': options.featureGates }
   const running = new Map<ServerName, ChildProcess>()
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   process.once('exit', removeFolder)
@@ -192,6 +195,7 @@ users: [{name: admin, user: {token: "${token}"}}]
         'disable-admission-plugins': 'ServiceAccount,TaintNodesByCondition',
         'max-requests-inflight': 4000,
         'max-mutating-requests-inflight': 2000,
+        ...gates,
       })
       const certificate = at('certs/apiserver.crt')
       const answers = async (path: string): Promise<boolean> =>
@@ -222,6 +226,7 @@ ${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles ==
         'bind-address': '127.0.0.1',
         'secure-port': port,
         ...(vmodule === undefined ? {} : { vmodule }),
+        ...gates,
       })
       const certificate = at('certs-scheduler/kube-scheduler.crt')
       await waitFor(

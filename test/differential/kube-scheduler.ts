@@ -13,6 +13,8 @@ import type {
   PersistentVolumeClaimObject,
   PersistentVolumeObject,
   PodObject,
+  PodStatus,
+  Quantities,
 } from '../../src/cluster/objects.ts'
 import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
 import { ListWatch } from '../../src/kubernetes/list-watch.ts'
@@ -24,8 +26,9 @@ import {
   MERGE_PATCH,
   NAMESPACES as NAMESPACE_KIND,
   NODES,
-  patchObject,
+  objectPath,
   PODS,
+  STRATEGIC_MERGE_PATCH,
 } from '../../src/kubernetes/objects.ts'
 import { type ControlPlane, realControlPlane } from '../real-control-plane.ts'
 import type { OtherObject } from './storage.ts'
@@ -61,6 +64,9 @@ export interface Decided {
   readonly seen: PodObject
   readonly verdict: Verdict
 }
+
+/** What has become of a node: undefined if nothing has. */
+export type NodeNews = { readonly seen: NodeObject } | { readonly gone: string } | undefined
 
 /** What has become of pods since it was asked the last time, in order. */
 export type PodNews = { readonly seen: PodObject } | { readonly goneUid: string }
@@ -216,6 +222,8 @@ const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''
 const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
   a.size === b.size && [...a].every((name) => b.has(name))
 
+const versionOf = ({ metadata }: KubeObject): number => Number(metadata?.resourceVersion)
+
 const settings = `percentageOfNodesToScore: 100
 extenders:
 - urlPrefix: "http://127.0.0.1:PORT"
@@ -233,8 +241,11 @@ export class KubeScheduler {
   readonly #nodes = new Set<string>()
   /** how many changes kube-scheduler must have seen of an object */
   readonly #expected = new Map<string, number>()
+  /** the versions of pods that we must have seen, or later ones */
+  readonly #versions = new Map<string, number>()
   #others: { readonly path: string; readonly name: string }[] = []
   #barriers = 0
+  #touches = 0
   #startedPods = 0
   readonly #podsChanged = new Waiting()
   readonly #ended = new AbortController()
@@ -277,6 +288,8 @@ export class KubeScheduler {
           configuration: settings.replace('PORT', String(port)),
           vmodule: 'schedule_one=10,eventhandlers=4',
         },
+        // Without these, pods never say what the nodes are to declare.
+        featureGates: 'UserNamespacesHostNetworkSupport=true,VolumeBindMountOptions=true',
       })
       const scheduler = new KubeScheduler(plane, extender)
       await scheduler.#prepare()
@@ -318,13 +331,10 @@ export class KubeScheduler {
     return answer as T
   }
 
-  async #patch<T>(path: string, patch: unknown): Promise<T> {
-    const { status, body } = await this.#connection.request({
-      method: 'PATCH',
-      path,
-      body: patch,
-      contentType: MERGE_PATCH,
-    })
+  /** @throws RefusedByApi */
+  async #patch<T>(path: string, patch: unknown, contentType = MERGE_PATCH): Promise<T> {
+    const { status, body } = await this.#connection.request({ method: 'PATCH', path, body: patch, contentType })
+    if (status === 422 || status === 403) throw new RefusedByApi((body as { message?: string }).message)
     if (status >= 300) throw new Error(`PATCH ${path} was answered ${status}: ${JSON.stringify(body)}`)
     return body as T
   }
@@ -357,8 +367,13 @@ export class KubeScheduler {
       if (pod.spec?.nodeName) placed.add(keyOf(pod))
     await this.#podsChanged.until('we have seen the pods', () => {
       const seen = new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
-      return same(seen, placed) || undefined
+      const isOld = ([key, version]: [string, number]): boolean => {
+        const pod = this.#pods.get(key)
+        return pod !== undefined && versionOf(pod) < version
+      }
+      return (same(seen, placed) && !this.#versions.entries().some(isOld)) || undefined
     })
+    this.#versions.clear()
     const log = this.#log
     log.read()
     await log.changed.until('kube-scheduler has seen the world', () => {
@@ -427,49 +442,111 @@ export class KubeScheduler {
           if (error instanceof RefusedByApi) return
           throw error
         }
-        await this.started(pod)
+        await this.started(pod, pod.status)
       }),
     )
     await this.settle()
     return { namespaces, nodes, others }
   }
 
-  /** Plays the node that starts a placed pod, each a minute after the one before. */
-  async started(pod: PodObject): Promise<void> {
-    const key = keyOf(pod)
-    this.#log.read()
-    this.#expected.set(key, (this.#log.updates.get(key) ?? 0) + 1)
+  /** Plays the node that starts a placed pod, each a minute after the one before, and reports `reported` of it. */
+  async started(pod: PodObject, reported: PodStatus = {}): Promise<void> {
     const startTime = new Date(Date.UTC(2026, 0, 1) + ++this.#startedPods * 60_000).toISOString().replace('.000', '')
-    const { namespace = '', name = '' } = pod.metadata ?? {}
-    await patchObject(this.#connection, PODS, namespace, name, { status: { phase: 'Running', startTime } }, 'status')
+    await this.#patchPod(pod, 'status', { status: { ...reported, phase: 'Running', startTime } })
   }
 
-  /** Does what `change` says and waits until kube-scheduler has seen it. @returns the node that it changed */
-  async apply(change: Change, world: World): Promise<NodeObject | undefined> {
-    if (change.kind === 'delete') {
-      const metadata = world.placed[change.pod]?.metadata
-      await deleteObject(this.#connection, PODS, metadata?.namespace ?? '', metadata?.name ?? '', {
-        gracePeriodSeconds: 0,
-      })
-      await this.settle()
-      return undefined
-    }
-    const name = world.nodes[change.node]?.metadata?.name ?? ''
-    const patch =
-      change.kind === 'relabel'
-        ? { metadata: { labels: change.labels } }
-        : change.kind === 'taint'
-          ? { spec: { taints: change.taints } }
-          : { spec: { unschedulable: change.unschedulable } }
+  /** From then on `settle` waits until both have seen it. @throws RefusedByApi */
+  async #patchPod(pod: PodObject, subresource: 'status' | 'resize', patch: unknown): Promise<void> {
+    const key = keyOf(pod)
+    const { namespace = '', name = '' } = pod.metadata ?? {}
+    const path = objectPath(PODS, namespace, name)
     this.#log.read()
-    const before = this.#log.updates.get(name) ?? 0
-    const { body } = await this.#connection.request({ method: 'GET', path: `${collectionPath(NODES)}/${name}` })
-    const node = await patchObject<NodeObject>(this.#connection, NODES, '', name, patch)
-    if ((body as NodeObject).metadata?.resourceVersion !== node.metadata?.resourceVersion) {
-      this.#expected.set(name, before + 1)
-      await this.settle()
+    const updates = this.#expected.get(key) ?? this.#log.updates.get(key) ?? 0
+    // A start is always new.
+    const before = subresource === 'resize' ? versionOf(await this.#get<PodObject>(path)) : Number.NaN
+    const after = versionOf(await this.#patch<PodObject>(`${path}/${subresource}`, patch, STRATEGIC_MERGE_PATCH))
+    if (after === before) return
+    this.#expected.set(key, updates + 1)
+    this.#versions.set(key, after)
+  }
+
+  /** Does what `change` says and waits until kube-scheduler has seen it. */
+  async apply(change: Change, world: World): Promise<NodeNews> {
+    switch (change.kind) {
+      case 'delete':
+      case 'resize': {
+        const pod = world.placed[change.pod]
+        if (pod === undefined || !this.#pods.has(keyOf(pod))) return undefined
+        if (change.kind === 'delete') await this.remove(pod)
+        else await this.#resize(pod, change.requests)
+        await this.settle()
+        return undefined
+      }
+      case 'add': {
+        const node = await this.#post<NodeObject>(collectionPath(NODES), change.object)
+        this.#nodes.add(node.metadata?.name ?? '')
+        await this.#recountImages()
+        return { seen: node }
+      }
+      default: {
+        const name = world.nodes[change.node]?.metadata?.name ?? ''
+        return this.#nodes.has(name) ? this.#changeNode(name, change) : undefined
+      }
     }
-    return node
+  }
+
+  /** The node may say that it is too small for that, and then nothing happens. */
+  async #resize(pod: PodObject, requests: Quantities): Promise<void> {
+    const container = pod.spec?.containers?.[0]?.name
+    try {
+      await this.#patchPod(pod, 'resize', { spec: { containers: [{ name: container, resources: { requests } }] } })
+    } catch (error) {
+      if (!(error instanceof RefusedByApi)) throw error
+    }
+  }
+
+  async #changeNode(name: string, change: Extract<Change, { readonly node: number }>): Promise<NodeNews> {
+    const path = objectPath(NODES, '', name)
+    if (change.kind === 'remove') {
+      await this.#connection.request({ method: 'DELETE', path, ignoreBody: true })
+      this.#nodes.delete(name)
+      await this.#recountImages()
+      return { gone: name }
+    }
+    this.#log.read()
+    const updates = this.#log.updates.get(name) ?? 0
+    const before = await this.#get<NodeObject>(path)
+    const node =
+      change.kind === 'reshape'
+        ? await this.#patch<NodeObject>(`${path}/status`, { status: change.status })
+        : await this.#patch<NodeObject>(
+            path,
+            change.kind === 'relabel'
+              ? { metadata: { labels: change.labels } }
+              : change.kind === 'taint'
+                ? { spec: { taints: change.taints } }
+                : { spec: { unschedulable: change.unschedulable } },
+          )
+    if (versionOf(before) === versionOf(node)) return { seen: node }
+    this.#expected.set(name, updates + 1)
+    await (change.kind === 'reshape' ? this.#recountImages() : this.settle())
+    return { seen: node }
+  }
+
+  /**
+   * Has kube-scheduler look at each node anew: how many nodes have an image it works out for a node only when something about
+   * that node changes.
+   */
+  async #recountImages(): Promise<void> {
+    await this.settle()
+    this.#touches++
+    await Promise.all(
+      [...this.#nodes].map(async (name) => {
+        this.#expected.set(name, (this.#log.updates.get(name) ?? 0) + 1)
+        await this.#patch(objectPath(NODES, '', name), { metadata: { annotations: { touched: `${this.#touches}` } } })
+      }),
+    )
+    await this.settle()
   }
 
   #create(pod: PodObject): Promise<PodObject> {

@@ -135,7 +135,7 @@ const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
 /** @returns whether enough cases have been seen */
 const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> => {
   const began = await theirs.begin(world)
-  const ours = new Stowage(began)
+  const ours = new Stowage(began, mutating)
   const nodes = new Map(began.nodes.map((node) => [node.metadata?.name ?? '', node]))
   /** pods that wait for those who were evicted for them */
   const held: PodObject[] = []
@@ -147,10 +147,11 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
     }
     // While pods wait for room that is being made, nothing may change that would let them in at a time of its own.
     if (change !== undefined && held.length === 0) {
-      const node = await theirs.apply(change, world)
-      if (node !== undefined) {
-        ours.seeNode(node)
-        nodes.set(node.metadata?.name ?? '', node)
+      const news = await theirs.apply(change, world)
+      if (news !== undefined) {
+        ours.seeNode(news)
+        if ('seen' in news) nodes.set(news.seen.metadata?.name ?? '', news.seen)
+        else nodes.delete(news.gone)
       }
     }
     ours.seePods(theirs.takeNews())
@@ -189,7 +190,7 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
     if ((created.spec?.volumes ?? []).length > 0)
       for (const other of await theirs.claimsAndVolumes()) ours.seeOther(other)
     if (bound === undefined) await theirs.remove(seen)
-    else await theirs.started(bound)
+    else await theirs.started(bound, pod.status)
     await theirs.settle()
   }
   ours.seePods(theirs.takeNews())

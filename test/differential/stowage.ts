@@ -2,6 +2,7 @@
 import { VirtualClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
 import type { ObjectFeed } from '../../src/cluster/feed.ts'
+import type { SelectingKind } from '../../src/cluster/default-selectors.ts'
 import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { DisruptionBudgets } from '../../src/cluster/disruption-budgets.ts'
 import { type Pod, podKey } from '../../src/cluster/pod.ts'
@@ -17,7 +18,7 @@ import { createPolicy } from '../../src/policies/registry.ts'
 import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
 import type { Profile } from '../../src/scheduling/profile.ts'
 import { storageFeeds } from '../../src/scheduling/storage-feeds.ts'
-import type { Begun, PodNews, Verdict } from './kube-scheduler.ts'
+import type { Begun, NodeNews, PodNews, Verdict } from './kube-scheduler.ts'
 import type { OtherObject } from './storage.ts'
 import type { Known } from './worlds.ts'
 
@@ -28,17 +29,78 @@ export const known: Known = {
   preemption: true,
 }
 
-/** Rules and score terms that may be left out, to see whether the test finds that. */
+/** What a version of Stowage does not take notice of, of what the API server tells. */
+interface Blindness {
+  readonly pod?: (pod: PodObject) => PodObject
+  /** @param before as it was seen the last time */
+  readonly node?: (news: NonNullable<NodeNews>, before: NodeObject | undefined) => NodeNews
+  /** collections of which nothing is seen, by their plurals */
+  readonly without?: readonly string[]
+}
+
+const without = <T extends object>(object: T | undefined, ...keys: (keyof T)[]): T => {
+  const left = { ...object } as T
+  for (const key of keys) delete left[key]
+  return left
+}
+const blindness: ReadonlyMap<string, Blindness> = new Map<string, Blindness>([
+  [
+    'input sizes that nodes report of pods',
+    {
+      pod: (pod) => ({
+        ...pod,
+        status: without(pod.status, 'containerStatuses', 'initContainerStatuses', 'allocatedResources', 'resources'),
+      }),
+    },
+  ],
+  ['input resizes that are infeasible', { pod: (pod) => ({ ...pod, status: without(pod.status, 'conditions') }) }],
+  ['input Services', { without: ['services'] }],
+  ['input ReplicaSets', { without: ['replicasets'] }],
+  ['input StatefulSets', { without: ['statefulsets'] }],
+  ['input ReplicationControllers', { without: ['replicationcontrollers'] }],
+  ['input nodes that come', { node: (news, before) => ('seen' in news && before === undefined ? undefined : news) }],
+  ['input nodes that go', { node: (news) => ('gone' in news ? undefined : news) }],
+  [
+    'input other amounts and images of nodes',
+    {
+      node: (news, before) =>
+        'seen' in news && before?.status !== undefined ? { seen: { ...news.seen, status: before.status } } : news,
+    },
+  ],
+  [
+    'input bind mount options',
+    {
+      pod: (pod) => ({
+        ...pod,
+        spec: {
+          ...pod.spec,
+          containers: (pod.spec?.containers ?? []).map((container) => without(container, 'volumeMounts')),
+        },
+      }),
+    },
+  ],
+  ['input user namespaces', { pod: (pod) => ({ ...pod, spec: without(pod.spec, 'hostUsers') }) }],
+])
+
+/** Rules, score terms and kinds of news that may be left out, to see whether the test finds that. */
 export const mutants: readonly string[] = [
   // Both rules are ours alone: kube-scheduler has nothing to hold against them.
   ...[...known.constraints]
     .filter((name) => name !== Unsupported && name !== GpuDevices)
     .map((name) => `filter ${name}`),
   ...Object.keys(WEIGHTS).map((name) => `score ${name}`),
+  ...blindness.keys(),
 ]
 
+const SELECTING: ReadonlyMap<string, SelectingKind> = new Map([
+  ['services', 'Service'],
+  ['replicasets', 'ReplicaSet'],
+  ['statefulsets', 'StatefulSet'],
+  ['replicationcontrollers', 'ReplicationController'],
+])
+
 /** kube-default without one of its terms. */
-const without = (policy: Policy, term: string): Policy => ({
+const withoutTerm = (policy: Policy, term: string): Policy => ({
   name: policy.name,
   version: policy.version,
   rank: (pod, candidates, context) => {
@@ -70,7 +132,7 @@ class Decider {
     const policy = createPolicy('kube-default')
     this.#profile = {
       schedulerName: 'default-scheduler',
-      policy: part === 'score' ? without(policy, name) : policy,
+      policy: part === 'score' ? withoutTerm(policy, name) : policy,
       fallback: undefined,
       deadlineMs: 1_000,
     }
@@ -135,16 +197,19 @@ class Decider {
   }
 }
 
-/** One world as Stowage keeps it, and what each of its versions decides in it. */
-export class Stowage {
+/** One world as a version of Stowage keeps it, and what those decide that keep it alike. */
+class KeptWorld {
   readonly #cluster = new ClusterState()
   readonly #deciders = new Map<string | undefined, Decider>()
   readonly #budgets = new DisruptionBudgets()
   /** by the plural of what they are fed with */
   readonly #storage: ReadonlyMap<string, ObjectFeed<KubeObject>>
+  readonly #blind: Blindness
+  readonly #nodes = new Map<string, NodeObject>()
   #version = 0
 
-  constructor({ namespaces, nodes, others }: Begun) {
+  constructor({ namespaces, nodes, others }: Begun, blind: Blindness = {}) {
+    this.#blind = blind
     const feeds = storageFeeds(this.#cluster.volumes, {
       changed: () => {},
       synced: () => {},
@@ -163,51 +228,119 @@ export class Stowage {
     ])
     for (const namespace of namespaces) this.#cluster.applyNamespace(namespace)
     for (const other of others) this.seeOther(other)
-    for (const node of nodes) this.seeNode(node)
+    for (const node of nodes) this.#seeNode(node)
   }
 
-  /** A claim, a volume, a budget or the like that is new or has changed. */
   seeOther({ path, object }: OtherObject): void {
-    this.#version++
     const plural = path.slice(path.lastIndexOf('/') + 1)
+    if (this.#blind.without?.includes(plural) === true) return
+    this.#version++
     const feed = this.#storage.get(plural)
     if (feed !== undefined) feed.seen(object)
-    else if (path.endsWith('/poddisruptionbudgets')) this.#budgets.seen(object)
-    else if (path.endsWith('/services')) this.#cluster.defaultSelectors.apply('Service', object)
-    else if (path.endsWith('/replicasets')) this.#cluster.defaultSelectors.apply('ReplicaSet', object)
-    else throw new Error(`nobody here knows what ${path} is about`)
+    else if (plural === 'poddisruptionbudgets') this.#budgets.seen(object)
+    else {
+      const kind = SELECTING.get(plural)
+      if (kind === undefined) throw new Error(`nobody here knows what ${path} is about`)
+      this.#cluster.defaultSelectors.apply(kind, object)
+    }
   }
 
-  seeNode(node: NodeObject): void {
+  seeNode(told: NonNullable<NodeNews>): void {
+    const name = 'gone' in told ? told.gone : (told.seen.metadata?.name ?? '')
+    const news = this.#blind.node === undefined ? told : this.#blind.node(told, this.#nodes.get(name))
+    if (news === undefined) return
+    if ('seen' in news) this.#seeNode(news.seen)
+    else {
+      this.#version++
+      this.#nodes.delete(name)
+      this.#cluster.removeNode(name)
+    }
+  }
+
+  #seeNode(node: NodeObject): void {
     this.#version++
+    this.#nodes.set(node.metadata?.name ?? '', node)
     this.#cluster.applyNode(this.#cluster.readNode(node))
   }
 
   seePods(news: readonly PodNews[]): void {
     this.#version++
     for (const one of news) {
-      if ('seen' in one) this.#cluster.applyPod(this.#cluster.readPod(one.seen))
+      if ('seen' in one) this.#cluster.applyPod(this.#read(one.seen))
       else this.#cluster.removePod(one.goneUid)
     }
   }
 
-  /** Rules that the pod needs and this version lacks. */
+  #read(pod: PodObject): Pod {
+    return this.#cluster.readPod(this.#blind.pod?.(pod) ?? pod)
+  }
+
   unsupported(pod: PodObject): readonly string[] {
     return this.#cluster.readPod(pod).shape.unsupported
   }
 
-  /** @param mutant the part that is left out, undefined: none */
-  decide(pod: PodObject, mutant?: string): Verdict {
+  decide(pod: PodObject, mutant: string | undefined): Verdict {
     let decider = this.#deciders.get(mutant)
     if (decider === undefined) {
       decider = new Decider(this.#cluster, this.#budgets, () => this.#version, mutant)
       this.#deciders.set(mutant, decider)
     }
-    return decider.decide(this.#cluster.readPod(pod))
+    return decider.decide(this.#read(pod))
+  }
+
+  miscounted(): readonly string[] {
+    return this.#cluster.discrepancies().miscounted
+  }
+}
+
+/** One world as Stowage has it, and what each of its versions decides in it. */
+export class Stowage {
+  readonly #whole: KeptWorld
+  /** by mutant */
+  readonly #blind: ReadonlyMap<string, KeptWorld>
+
+  /** @param mutating those that will be asked about */
+  constructor(began: Begun, mutating: readonly string[]) {
+    this.#whole = new KeptWorld(began)
+    this.#blind = new Map(
+      mutating.flatMap((name) => {
+        const blind = blindness.get(name)
+        return blind === undefined ? [] : [[name, new KeptWorld(began, blind)] as const]
+      }),
+    )
+  }
+
+  *#all(): Generator<KeptWorld> {
+    yield this.#whole
+    yield* this.#blind.values()
+  }
+
+  /** A claim, a volume, a budget or the like that is new or has changed. */
+  seeOther(other: OtherObject): void {
+    for (const one of this.#all()) one.seeOther(other)
+  }
+
+  seeNode(news: NonNullable<NodeNews>): void {
+    for (const one of this.#all()) one.seeNode(news)
+  }
+
+  seePods(news: readonly PodNews[]): void {
+    for (const one of this.#all()) one.seePods(news)
+  }
+
+  /** Rules that the pod needs and this version lacks. */
+  unsupported(pod: PodObject): readonly string[] {
+    return this.#whole.unsupported(pod)
+  }
+
+  /** @param mutant the part that is left out, undefined: none */
+  decide(pod: PodObject, mutant?: string): Verdict {
+    const blind = mutant === undefined ? undefined : this.#blind.get(mutant)
+    return blind === undefined ? this.#whole.decide(pod, mutant) : blind.decide(pod, undefined)
   }
 
   /** Columns that differ from a recount. */
   miscounted(): readonly string[] {
-    return this.#cluster.discrepancies().miscounted
+    return this.#whole.miscounted()
   }
 }

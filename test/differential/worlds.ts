@@ -9,11 +9,22 @@ import type {
   NodeSelectorTerm,
   PodObject,
   PodSpec,
+  PodStatus,
   Quantities,
   SelectorRequirement,
   Taint,
   Toleration,
 } from '../../src/cluster/objects.ts'
+import {
+  type Controller,
+  controllerOf,
+  controllers,
+  ownerOf,
+  owner,
+  type Service,
+  serviceOf,
+  services,
+} from './owners.ts'
 import { exclusiveClaims, type OtherObject, podVolumes, storage, storageObjects, volumesOf } from './storage.ts'
 
 /** The rules that ours knows, by kube-scheduler's names, and whether it preempts: nothing else is generated. */
@@ -29,7 +40,12 @@ export type Change =
   | { readonly kind: 'relabel'; readonly node: number; readonly labels: Record<string, string | null> }
   | { readonly kind: 'taint'; readonly node: number; readonly taints: readonly Taint[] }
   | { readonly kind: 'cordon'; readonly node: number; readonly unschedulable: boolean }
+  | { readonly kind: 'add'; readonly object: NodeObject }
+  | { readonly kind: 'remove'; readonly node: number }
+  | { readonly kind: 'reshape'; readonly node: number; readonly status: NonNullable<NodeObject['status']> }
   | { readonly kind: 'delete'; readonly pod: number }
+  /** of its main container, in place */
+  | { readonly kind: 'resize'; readonly pod: number; readonly requests: Quantities }
 
 /** One pod to be placed, in the cluster as the cases before it have left it. */
 export interface Case {
@@ -135,6 +151,14 @@ const image = constantFrom<ContainerImage[]>(
   { names: ['model:7'], sizeBytes: 1_900 * MIB },
 )
 
+/** What not every kubelet can do, by the part of a pod that asks for it. */
+const FEATURES = {
+  restart: 'RestartAllContainersOnContainerExits',
+  mount: 'VolumeBindMountOptions',
+  host: 'UserNamespacesHostNetworkSupport',
+} as const
+type Feature = keyof typeof FEATURES
+
 const nodeShape = (focus: Focus) =>
   record({
     labels: nodeLabels,
@@ -146,21 +170,32 @@ const nodeShape = (focus: Focus) =>
     devices: sometimes(35, constantFrom('1', '4')),
     storage: sometimes(80, constantFrom('20Gi', '100Gi')),
     hugePages: sometimes(20, constantFrom('64Mi', '1Gi')),
-    features: sometimes(60, constant<string[]>(['RestartAllContainersOnContainerExits'])),
+    features: sometimes(80, fc.subarray<string>(Object.values(FEATURES).sort(), { minLength: 1 })),
     images: fc.uniqueArray(image, { maxLength: 3, selector: ({ names }) => names?.[0] }),
   })
 
 type NodeShape = ReturnType<typeof nodeShape> extends fc.Arbitrary<infer T> ? T : never
 
+const amountsOf = (shape: NodeShape) => ({
+  cpu: shape.cpu,
+  memory: shape.memory,
+  pods: shape.pods,
+  [DEVICE]: shape.devices,
+  'ephemeral-storage': shape.storage,
+  'hugepages-2Mi': shape.hugePages,
+})
+
+/** A merge patch that makes a node's status that of another shape. */
+const reshaped = (shape: NodeShape): NonNullable<NodeObject['status']> => {
+  const amounts = Object.fromEntries(Object.entries(amountsOf(shape)).map(([key, value]) => [key, value ?? null]))
+  const { images, features } = shape
+  return { capacity: amounts, allocatable: amounts, images, declaredFeatures: features ?? null } as NonNullable<
+    NodeObject['status']
+  >
+}
+
 const nodeOf = (world: number, number: number, shape: NodeShape): NodeObject => {
-  const allocatable: Quantities = defined({
-    cpu: shape.cpu,
-    memory: shape.memory,
-    pods: shape.pods,
-    [DEVICE]: shape.devices,
-    'ephemeral-storage': shape.storage,
-    'hugepages-2Mi': shape.hugePages,
-  }) as Quantities
+  const allocatable = defined(amountsOf(shape)) as Quantities
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -382,11 +417,26 @@ const podAffinity = record({
   ),
 }).map(defined)
 
-/** What not every kubelet can do. */
-const restartingAll = {
-  restartPolicy: 'Never',
-  restartPolicyRules: [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }],
+/** Parts of a pod's main container and of its spec that take a feature of the kubelet. */
+const featureParts: Readonly<Record<Feature, { readonly main?: object; readonly spec?: PodSpec }>> = {
+  restart: {
+    main: {
+      restartPolicy: 'Never',
+      restartPolicyRules: [{ action: 'RestartAllContainers', exitCodes: { operator: 'In', values: [42] } }],
+    },
+  },
+  mount: { main: { volumeMounts: [{ name: 'scratch', mountPath: '/scratch', bindMountOptions: ['noexec'] }] } },
+  host: { spec: { hostNetwork: true, hostUsers: false } },
 }
+
+/** What a node reports of a pod's size while it is being changed, in place of what the spec asks for. */
+const resizing = record({
+  allocated: sometimes(60, requests),
+  actual: sometimes(60, requests),
+  podAllocated: sometimes(50, constantFrom<Quantities[]>({ cpu: '20' }, { cpu: '17', memory: '49Gi' })),
+  podActual: sometimes(50, constantFrom<Quantities[]>({ cpu: '18' }, { memory: '60Gi' })),
+  infeasible: sometimes(40, constant(true)),
+})
 
 /** Everything a pod may say, each part in some of them. */
 const podParts = (known: Known, world: number, nodes: number) => {
@@ -446,7 +496,9 @@ const podParts = (known: Known, world: number, nodes: number) => {
         ? weighted<string | undefined>([5, 'high'], [1, 'patient'], [1, 'middle'], [1, undefined])
         : sometimes(70, constantFrom(...Object.keys(PRIORITIES))),
     volumes: ifKnown('VolumeBinding', 'volumes', 25, podVolumes),
-    restartsAll: ifKnown('NodeDeclaredFeatures', 'nodes', 6, constant(true)),
+    feature: ifKnown('NodeDeclaredFeatures', 'nodes', 12, constantFrom<Feature[]>('restart', 'mount', 'host')),
+    owner: known.constraints.has('PodTopologySpread') ? sometimes(50, owner) : constant(undefined),
+    resizing: of('nodes', 15, resizing),
     spread: ifKnown('PodTopologySpread', 'topology', 25, spreading),
     podAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
     podAntiAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
@@ -454,13 +506,42 @@ const podParts = (known: Known, world: number, nodes: number) => {
 }
 type PodParts = ReturnType<typeof podParts> extends fc.Arbitrary<infer T> ? T : never
 
+type Resizing = typeof resizing extends fc.Arbitrary<infer T> ? T : never
+
+/** A pod's status in the middle of a change of its size. */
+const statusOf = (
+  { allocated, actual, podAllocated, podActual, infeasible }: Resizing,
+  containers: readonly Container[],
+  initContainers: readonly Container[],
+  { podLevel }: PodParts,
+): PodStatus => {
+  const statuses = (list: readonly Container[]) =>
+    list.map(({ name = '', image = '' }) => ({
+      name,
+      image,
+      imageID: '',
+      ready: true,
+      restartCount: 0,
+      ...(allocated === undefined ? {} : { allocatedResources: allocated }),
+      ...(actual === undefined ? {} : { resources: { requests: actual } }),
+    }))
+  return definedIn<PodStatus>({
+    containerStatuses: statuses(containers),
+    initContainerStatuses: initContainers.length > 0 ? statuses(initContainers) : undefined,
+    allocatedResources: podLevel === undefined ? undefined : podAllocated,
+    resources: podLevel === undefined || podActual === undefined ? undefined : { requests: podActual },
+    conditions: infeasible && [{ type: 'PodResizePending', status: 'True', reason: 'Infeasible' }],
+  })
+}
+
 const podOf = (world: number, name: string, parts: PodParts, graceful: boolean): PodObject => {
+  const feature = parts.feature === undefined ? undefined : featureParts[parts.feature]
   const main: Container = {
     name: 'main',
     image: parts.image,
     resources: { requests: parts.requests },
     ...(parts.hostPort === undefined ? {} : { ports: [parts.hostPort] }),
-    ...(parts.restartsAll === undefined ? {} : restartingAll),
+    ...feature?.main,
   }
   const containers: Container[] = [main]
   if (parts.sidekick !== undefined)
@@ -489,18 +570,28 @@ const podOf = (world: number, name: string, parts: PodParts, graceful: boolean):
     podAffinity: parts.podAffinity,
     podAntiAffinity: parts.podAntiAffinity,
   })
+  const volumes: NonNullable<PodSpec['volumes']> = parts.volumes === undefined ? [] : volumesOf(world, parts.volumes)
+  if (parts.feature === 'mount') volumes.push({ name: 'scratch', emptyDir: {} } as (typeof volumes)[number])
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    // Claims are there only.
-    metadata: { namespace: parts.volumes === undefined ? parts.namespace : 'default', name, labels: parts.labels },
+    metadata: {
+      // Claims are there only.
+      namespace: parts.volumes === undefined ? parts.namespace : 'default',
+      name,
+      labels: parts.labels,
+      ...(parts.owner === undefined ? {} : { ownerReferences: [ownerOf(world, parts.owner)] }),
+    },
+    ...(parts.resizing === undefined ? {} : { status: statusOf(parts.resizing, containers, initContainers, parts) }),
     spec: definedIn<PodSpec & { runtimeClassName?: string }>({
       schedulerName: 'default-scheduler',
       terminationGracePeriodSeconds: graceful ? 30 : 0,
       containers,
       initContainers: initContainers.length > 0 ? initContainers : undefined,
       resources: parts.podLevel,
-      volumes: parts.volumes === undefined ? undefined : volumesOf(world, parts.volumes),
+      volumes: volumes.length > 0 ? volumes : undefined,
+      hostNetwork: feature?.spec?.hostNetwork,
+      hostUsers: feature?.spec?.hostUsers,
       runtimeClassName: parts.runtimeClassName,
       tolerations: parts.tolerations.length > 0 ? parts.tolerations : undefined,
       nodeSelector: parts.nodeSelector,
@@ -568,9 +659,12 @@ const placedOf = (
   return { ...pod, spec: { ...spec, nodeName: node } }
 }
 
-const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
+/** A change but for the name of a node that comes, which no other has. */
+type DrawnChange = Exclude<Change, { readonly kind: 'add' }> | { readonly kind: 'add'; readonly shape: NodeShape }
+
+const change = (nodes: number, placed: number, focus: Focus): fc.Arbitrary<DrawnChange> => {
   const node = integer({ min: 0, max: nodes - 1 })
-  const changes: fc.Arbitrary<Change>[] = [
+  const changes: fc.Arbitrary<DrawnChange>[] = [
     record({
       kind: constant('relabel' as const),
       node,
@@ -582,8 +676,21 @@ const change = (nodes: number, placed: number): fc.Arbitrary<Change> => {
     }),
     record({ kind: constant('taint' as const), node, taints: taints(2) }),
     record({ kind: constant('cordon' as const), node, unschedulable: boolean() }),
+    record({ kind: constant('add' as const), shape: nodeShape(focus) }),
+    record({ kind: constant('remove' as const), node }),
+    record({ kind: constant('reshape' as const), node, status: nodeShape(focus).map(reshaped) }),
   ]
-  if (placed > 0) changes.push(record({ kind: constant('delete' as const), pod: integer({ min: 0, max: placed - 1 }) }))
+  if (placed > 0) {
+    const pod = integer({ min: 0, max: placed - 1 })
+    changes.push(record({ kind: constant('delete' as const), pod }))
+    changes.push(
+      record({
+        kind: constant('resize' as const),
+        pod,
+        requests: constantFrom<Quantities[]>({ cpu: '50m' }, { cpu: '1500m' }, { memory: '2Gi' }, { memory: '32Mi' }),
+      }),
+    )
+  }
   return oneof(...changes)
 }
 
@@ -607,16 +714,6 @@ const budgetOf = (
   } as KubeObject,
 })
 
-const service = record({
-  namespace,
-  selector: constantFrom<Record<string, string>[]>({ app: 'web' }, { app: 'db' }, { tier: 'front' }),
-})
-type Service = typeof service extends fc.Arbitrary<infer T> ? T : never
-const serviceOf = (name: string, { namespace, selector }: Service): OtherObject => ({
-  path: `/api/v1/namespaces/${namespace}/services`,
-  object: { metadata: { name, namespace }, spec: { selector, ports: [{ protocol: 'TCP', port: 80 }] } } as KubeObject,
-})
-
 const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
   tuple(
     oneof(
@@ -637,11 +734,12 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
       storage: known.constraints.has('VolumeBinding')
         ? sometimes(focusOf(number).startsWith('volumes') ? 100 : 40, storage(focusOf(number) === 'volumes and scores'))
         : constant(undefined),
-      services: known.constraints.has('PodTopologySpread') ? array(service, { maxLength: 2 }) : constant<Service[]>([]),
-      cases: array(tuple(sometimes(25, change(nodes, placed)), podParts(known, number, nodes), boolean()), {
-        minLength: CASES_PER_WORLD,
-        maxLength: CASES_PER_WORLD,
-      }),
+      services: known.constraints.has('PodTopologySpread') ? services(namespace) : constant<Service[]>([]),
+      controllers: known.constraints.has('PodTopologySpread') ? controllers(namespace) : constant<Controller[]>([]),
+      cases: array(
+        tuple(sometimes(35, change(nodes, placed, focusOf(number))), podParts(known, number, nodes), boolean()),
+        { minLength: CASES_PER_WORLD, maxLength: CASES_PER_WORLD },
+      ),
     }).map((drawn) => ({
       number,
       graceful: drawn.graceful,
@@ -649,6 +747,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         ...drawn.budgets.map((budget, at) => budgetOf(`w${number}-b${at}`, budget)),
         ...(drawn.storage === undefined ? [] : storageObjects(number, nodes, drawn.storage)),
         ...drawn.services.map((service, at) => serviceOf(`w${number}-s${at}`, service)),
+        ...drawn.controllers.map((controller, at) => controllerOf(number, at, controller)),
       ],
       nodes: drawn.shapes.map((shape, at) => nodeOf(number, at, shape)),
       placed: withoutClashes(
@@ -658,7 +757,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         placedOf(number, `w${number}-p${at}`, nodeName(number, node), parts, drawn.modest, drawn.graceful),
       ),
       cases: drawn.cases.map(([change, parts, stays], at) => ({
-        change,
+        change: change?.kind === 'add' ? { kind: 'add', object: nodeOf(number, nodes + at, change.shape) } : change,
         pod: podOf(number, `w${number}-c${at}`, parts, drawn.graceful),
         stays,
       })),
