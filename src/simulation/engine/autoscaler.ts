@@ -56,7 +56,10 @@ export class Autoscaler {
   /** One of the added nodes is gone. */
   removed(): void {
     this.#added--
-    this.refused()
+    for (const _ of this.#cluster.waiting()) {
+      this.refused()
+      return
+    }
   }
 
   #look(): void {

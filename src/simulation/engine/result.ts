@@ -54,8 +54,10 @@ export interface SimulationResult {
     readonly gated: number
     /** refused once and given up (`unschedulable: 'drop'`) */
     readonly dropped: number
-    /** deleted from outside, or disrupted without a controller that remakes them */
+    /** deleted from outside */
     readonly gone: number
+    /** disrupted, and nobody made them again: no controller owns them */
+    readonly lost: number
   }
   readonly nodes: {
     readonly atStart: number

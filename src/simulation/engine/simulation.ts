@@ -137,6 +137,7 @@ export class Simulation implements SimulatedCluster {
   #nextArrival = 0
   #step: SimulationStep = 'timer'
   #uids = 0
+  #replacements = 0
   #version = 0
   #started = false
 
@@ -144,7 +145,7 @@ export class Simulation implements SimulatedCluster {
   #digestLines: string[] = []
   #decisions = 0
   readonly #pendingMs: number[] = []
-  readonly #pods = { arrived: 0, remade: 0, placed: 0, completed: 0, dropped: 0, gone: 0 }
+  readonly #pods = { arrived: 0, remade: 0, placed: 0, completed: 0, dropped: 0, gone: 0, lost: 0 }
   #running = 0
   readonly #nodeCounts = { atStart: 0, addedByAutoscaler: 0, removedByAutoscaler: 0, failed: 0, spotReclaimed: 0 }
   readonly #disruptions: Record<Disruption, number> = {
@@ -527,15 +528,18 @@ export class Simulation implements SimulatedCluster {
     const { metadata = {}, spec = {} } = object
     const owner = (metadata.ownerReferences ?? []).find(({ controller }) => controller)
     if (owner === undefined) {
-      this.#pods.gone++
+      this.#pods.lost++
       return
     }
-    const number = ++this.#pods.remade
+    const number = ++this.#replacements
     const keepsName = owner.kind === 'StatefulSet'
     const name = keepsName ? metadata.name : `${metadata.name?.replace(/-again-\d+$/, '')}-again-${number}`
     const { nodeName: _, ...anywhere } = spec
     const pod: PodObject = { ...object, metadata: { ...metadata, name } as ObjectMeta, spec: anywhere }
-    this.#after(0, 'pod', () => this.#comes(pod))
+    this.#after(0, 'pod', () => {
+      this.#pods.remade++
+      this.#comes(pod)
+    })
   }
 
   /** A pod that was refused is given up, unless room is being made for it. */
