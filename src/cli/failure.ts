@@ -1,7 +1,7 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 
 /** Wrong input from the user ends with 2, as a wrong command line does; whatever else went wrong with 1. */
-const USER_ERRORS = /^(CONFIG_|POLICY_UNKNOWN|KUBECONFIG_|FILE_|TRACE_|WORKLOAD_|BAD_REQUEST|PORT_IN_USE)/
+const USER_ERRORS = /^(CONFIG_|POLICY_UNKNOWN|KUBECONFIG_|FILE_|TRACE_|WORKLOAD_|RESULTS_|BAD_REQUEST|PORT_IN_USE)/
 
 export const exitCodeOf = (error: unknown): number =>
   error instanceof StowageError && USER_ERRORS.test(error.code) ? 2 : 1

@@ -1,0 +1,180 @@
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { systemClock } from '../clock/clock.ts'
+import { StowageError } from '../errors/catalogue.ts'
+import { fgdRecord, type FgdResult, type FgdRow, runFgdExperiment } from '../simulation/experiments/fgd-experiment.ts'
+import { type ExperimentRecord, FIGURES_FOLDER, RUNS_FOLDER, writeRecord } from '../simulation/experiments/record.ts'
+import { type Provenance, sourceDigest } from '../simulation/experiments/run-store.ts'
+import { parseSeeds } from '../simulation/experiments/seeds.ts'
+import { openbPodLists } from '../simulation/traces/openb.ts'
+import { figuresOf } from '../simulation/figures/record-figures.ts'
+import { writeFigures } from '../simulation/figures/write-figures.ts'
+import { ProgressBar } from './progress-bar.ts'
+import { untilSignalled } from './signals.ts'
+import { version } from './version.ts'
+
+const FGD_POLICIES = 'dual_price,fgd,bestfit,gpu_packing,gpu_clustering,dotprod,random'
+const FGD_SEEDS = '42-51'
+
+/** As a shell takes it. */
+const quoted = (word: string): string => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
+
+const provenance = (): Provenance => ({
+  command: ['stowage', ...process.argv.slice(2)].map(quoted).join(' '),
+  version,
+  source: sourceDigest(),
+})
+
+const resultsFolder = (): string => process.env['RESULTS_DIR'] ?? 'results'
+
+const workers = (text: string): number => {
+  const value = /^\d{1,3}$/.test(text) ? Number(text) : 0
+  if (value < 1) throw new InvalidArgumentError('expected a whole number from 1 to 999')
+  return value
+}
+
+const names = (option: string, text: string): string[] => {
+  const list = [...new Set(text.split(',').map((name) => name.trim()))]
+  const wrong = list.find((name) => !/^[A-Za-z0-9][\w.-]{0,127}$/.test(name))
+  if (wrong !== undefined)
+    throw new StowageError('CONFIG_INVALID_VALUE', {
+      found: `${option} ${JSON.stringify(text.slice(0, 80))}`,
+      expected: 'names with commas between them',
+    })
+  return list
+}
+
+/** Runs with a bar and until Ctrl-C; what is finished by then is kept. */
+const underWay = async <T>(
+  label: string,
+  run: (signal: AbortSignal, onProgress: (progress: { done: number; total: number }) => void) => Promise<T>,
+): Promise<T> => {
+  const stop = untilSignalled(systemClock)
+  const bar = new ProgressBar(label)
+  try {
+    return await run(stop.signal, ({ done, total }) => bar.show(done, total))
+  } finally {
+    bar.end()
+    stop.release()
+  }
+}
+
+const keep = async (directory: string, record: ExperimentRecord): Promise<void> => {
+  await writeRecord(directory, record)
+  await writeFigures(join(directory, FIGURES_FOLDER), figuresOf(record))
+  process.stderr.write(
+    `Results, figures and every run: ${directory} (stowage report ${quoted(directory)} makes a page of them)\n`,
+  )
+}
+
+/** Columns as wide as they need to be, the first `texts` of them left-aligned. */
+const table = (header: readonly string[], rows: readonly (readonly string[])[], texts: number): string => {
+  const widths = header.map((name, at) => Math.max(name.length, ...rows.map((row) => (row[at] ?? '').length)))
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, at) => (at < texts ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+      .join('  ')
+      .trimEnd()
+  return [header, ...rows].map((row) => `${line(row)}\n`).join('')
+}
+
+const two = (value: number | null | undefined): string =>
+  value === null || value === undefined ? '-' : value.toFixed(2).replace('-', '\u2212')
+
+const fgdLine = (row: FgdRow): string[] => [
+  row.trace,
+  row.policy,
+  two(row.allocationPercent.mean),
+  two(row.allocationPercent.sd),
+  two(row.published),
+  two(row.allocationAt95Percent.mean),
+  two(row.publishedAt95),
+  two(row.firstRefusalPercent?.mean),
+  row.againstFgd === null
+    ? '-'
+    : `${two(row.againstFgd.meanDifference)} [${two(row.againstFgd.low)}, ${two(row.againstFgd.high)}]`,
+]
+
+const renderFgd = ({ rows, seeds }: FgdResult): string =>
+  `Allocated GPUs in percent of all, ${seeds.length} seeds; published: the authors', over seeds 42-51\n\n` +
+  table(
+    [
+      'trace',
+      'policy',
+      'at 130 %',
+      'sd',
+      'published',
+      'at 95 %',
+      'published',
+      'first refusal',
+      'against fgd [95 % interval]',
+    ],
+    rows.map(fgdLine),
+    2,
+  )
+
+interface FgdOptions {
+  readonly traceDir: string
+  readonly traces?: string
+  readonly policies: string
+  readonly seeds: string
+  readonly workers: number
+  readonly out?: string
+  readonly json?: boolean
+}
+
+const runFgd = async (options: FgdOptions): Promise<void> => {
+  const directory = options.out ?? join(resultsFolder(), 'comparison', 'fgd')
+  const traces =
+    options.traces === undefined ? await openbPodLists(options.traceDir) : names('--traces', options.traces)
+  const policies = names('--policies', options.policies)
+  const seeds = parseSeeds(options.seeds)
+  const result = await underWay('fgd', (signal, onProgress) =>
+    runFgdExperiment({
+      directory: options.traceDir,
+      traces,
+      policies,
+      seeds,
+      runsDirectory: join(directory, RUNS_FOLDER),
+      workers: options.workers,
+      provenance: provenance(),
+      signal,
+      onProgress,
+    }),
+  )
+  await keep(directory, fgdRecord(result))
+  const { provenance: origin, rows } = result
+  process.stdout.write(
+    options.json ? `${JSON.stringify({ rows, seeds, provenance: origin }, null, 2)}\n` : renderFgd(result),
+  )
+}
+
+const fgdCommand = (): Command =>
+  new Command('fgd')
+    .description(
+      'The experiment of fragmentation gradient descent (USENIX ATC 2023): which policy fits the most of an openb list into its cluster.',
+    )
+    .requiredOption('--trace-dir <folder>', 'the folder with the openb lists')
+    .option('--traces <names>', 'pod lists: default, cpu250, ... or files in the folder (default: all)')
+    .option('--policies <names>', 'policies', FGD_POLICIES)
+    .option('--seeds <list>', 'seeds, such as 42-51 or 1,2,7-9', FGD_SEEDS)
+    .option('--workers <n>', 'threads', workers, availableParallelism())
+    .option('--out <folder>', 'where results go (default: comparison/fgd in RESULTS_DIR, or in results)')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Each finished run is kept at once: after a kill, the same command goes on where it was.
+
+Examples:
+  stowage experiment fgd --trace-dir traces/openb
+  stowage experiment fgd --trace-dir traces/openb --traces default --policies fgd,bestfit --seeds 42-51 --json`,
+    )
+    .action(runFgd)
+
+/** `stowage experiment fgd` */
+export const experimentCommand = (): Command =>
+  new Command('experiment')
+    .description('Compares policies on the same arrivals, seed by seed, and keeps what was measured.')
+    .addCommand(fgdCommand())
