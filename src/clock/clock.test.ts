@@ -41,6 +41,16 @@ describe('the virtual clock', () => {
     assert.equal(clock.step(), false)
   })
 
+  it('runs what falls due exactly when it is told to go as far, in fractions of milliseconds too', () => {
+    const clock = new VirtualClock()
+    let ran = 0
+    for (const delayMs of [512.345_678_9, 0.1, 1e-4, 1 / 3]) {
+      clock.after(delayMs, () => ran++)
+      clock.advance(delayMs)
+    }
+    assert.equal(ran, 4)
+  })
+
   it('ends a sleep at once when its signal is aborted', async () => {
     const clock = new VirtualClock()
     const abort = new AbortController()

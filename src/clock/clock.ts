@@ -55,27 +55,27 @@ const isBefore = (a: Due, b: Due): boolean => a.atMs < b.atMs || (a.atMs === b.a
 
 /** A clock that moves only when told to. Calls that fall due run in the order of their time, then of their scheduling. */
 export class VirtualClock implements Clock {
-  #nowMs: number
   readonly #startMs: number
+  /** since the start: fractions stay exact, which they would not beside the milliseconds since 1970 */
+  #elapsedMs = 0
   /** a binary heap: simulations have thousands of calls waiting */
   readonly #due: Due[] = []
   #order = 0
 
   constructor(startMs = Date.UTC(2026, 0, 1)) {
     this.#startMs = startMs
-    this.#nowMs = startMs
   }
 
   nowMs(): number {
-    return this.#nowMs
+    return this.#startMs + this.#elapsedMs
   }
 
   monotonicMs(): number {
-    return this.#nowMs - this.#startMs
+    return this.#elapsedMs
   }
 
   after(delayMs: number, run: () => void): Timer {
-    const entry: Due = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, run }
+    const entry: Due = { atMs: this.#elapsedMs + Math.max(0, delayMs), order: this.#order++, run }
     this.#push(entry)
     return {
       cancel: () => {
@@ -86,9 +86,9 @@ export class VirtualClock implements Clock {
 
   /** Moves on by `ms`, running everything that falls due on the way. */
   advance(ms: number): void {
-    const untilMs = this.monotonicMs() + ms
+    const untilMs = this.#elapsedMs + ms
     while (this.step(untilMs));
-    this.#nowMs = this.#startMs + untilMs
+    this.#elapsedMs = untilMs
   }
 
   /**
@@ -98,10 +98,10 @@ export class VirtualClock implements Clock {
    */
   step(untilMs = Number.POSITIVE_INFINITY): boolean {
     for (let [next] = this.#due; next !== undefined; [next] = this.#due) {
-      if (next.run !== undefined && next.atMs - this.#startMs > untilMs) return false
+      if (next.run !== undefined && next.atMs > untilMs) return false
       this.#pop()
       if (next.run === undefined) continue
-      this.#nowMs = next.atMs
+      this.#elapsedMs = next.atMs
       next.run()
       return true
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { label, node, pod, term } from '../../test/builders.ts'
-import { GPU_DEVICES_ANNOTATION, GPU_MILLI_RESOURCE, GPU_MODEL_LABEL } from './gpus.ts'
+import { GPU_DEVICES_ANNOTATION, GPU_MILLI_RESOURCE, GPU_MODEL_LABEL } from './gpu-request.ts'
 import type { NodeObject, PodObject } from './objects.ts'
 import { ClusterState } from './state.ts'
 

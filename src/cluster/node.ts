@@ -1,4 +1,4 @@
-import type { NodeGpus } from './gpus.ts'
+import type { NodeGpus } from './gpu-request.ts'
 import type { Taint } from './objects.ts'
 import type { Labels } from './pod.ts'
 import type { ResourceVector } from './resources.ts'

@@ -1,5 +1,5 @@
 import type { GangMembership } from './gangs.ts'
-import type { GpuRequest } from './gpus.ts'
+import type { GpuRequest } from './gpu-request.ts'
 import type { LabelSelector, NodeSelectorTerm, SelectorRequirement, Taint, Toleration } from './objects.ts'
 import type { ResourceVector } from './resources.ts'
 import type { PodVolumes } from './volumes.ts'

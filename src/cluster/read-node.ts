@@ -1,5 +1,5 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
-import { GPU_MODEL_LABEL, nodeGpusIn } from './gpus.ts'
+import { GPU_MODEL_LABEL, nodeGpusIn } from './gpu-request.ts'
 import type { Node } from './node.ts'
 import type { NodeObject } from './objects.ts'
 import { quantityEntries, quantityMilli, quantityUnits, resourceAmount } from './quantity.ts'

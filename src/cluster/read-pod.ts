@@ -1,6 +1,6 @@
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { gangOf } from './gangs.ts'
-import { devicesIn, GPU_DEVICES_ANNOTATION, gpuRequestIn, isUnsharable, modelsOf } from './gpus.ts'
+import { devicesIn, GPU_DEVICES_ANNOTATION, gpuRequestIn, isUnsharable, modelsOf } from './gpu-request.ts'
 import { Interned } from './interned.ts'
 import type {
   Container,
@@ -366,10 +366,7 @@ export class PodReader {
       ...parts,
       id: this.#nextShape++,
       request: this.#vector(new Map(parts.request)),
-      gpu: gpuRequestIn(
-        amounts,
-        modelsOf({ nodeSelector: spec.nodeSelector ?? {}, requiredTerms: parts.requiredTerms }),
-      ),
+      gpu: gpuRequestIn(amounts, modelsOf(spec.nodeSelector ?? {}, parts.requiredTerms)),
       scoringCpuMilli: parts.scoring.cpuMilli,
       scoringMemoryBytes: parts.scoring.memoryBytes,
       nodeSelector: this.#labels.of(spec.nodeSelector),

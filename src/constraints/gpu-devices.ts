@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../cluster/gpu-request.ts'
 import { ALLOWED, checkBy, type Constraint, type Refusal } from './constraint.ts'
 
 export const GpuDevices = 'GpuDevices'

@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
-import { GPU_DEVICES_ANNOTATION } from '../cluster/gpus.ts'
+import { GPU_DEVICES_ANNOTATION } from '../cluster/gpu-request.ts'
 import type { StatusObject } from '../cluster/objects.ts'
 import type { Pod } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { node, pod } from '../../test/builders.ts'
-import { GPU_MILLI_RESOURCE } from '../cluster/gpus.ts'
+import { GPU_MILLI_RESOURCE } from '../cluster/gpu-request.ts'
 import type { NodeObject } from '../cluster/objects.ts'
 import { createConstraints } from '../constraints/registry.ts'
 import type { Policy } from '../policies/policy.ts'

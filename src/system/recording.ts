@@ -83,7 +83,7 @@ export const recordCluster = async (options: RecordingOptions): Promise<void> =>
     open.delete(kind)
     if (synced || [...open].some((one) => !missing.has(one))) return
     synced = true
-    recorder.synced()
+    recorder.synced([...missing])
     onSynced([...missing])
   }
   const read = (kind: RecordedKind, resource: ResourceKind): void => {

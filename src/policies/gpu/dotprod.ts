@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { Pod } from '../../cluster/pod.ts'
 import type { Candidates, Policy, RankContext, Ranking } from '../policy.ts'
 import { ReusedRanking, ReusedTerm } from '../reused.ts'

@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { NodeIndex } from '../../cluster/node.ts'
 import type { Pod } from '../../cluster/pod.ts'
 import type { ClusterView } from '../../cluster/view.ts'
@@ -6,7 +6,7 @@ import type { Candidates, Policy, RankContext, Ranking } from '../policy.ts'
 import { ReusedRanking, ReusedTerm } from '../reused.ts'
 import { DemandMemos, NEVER, type NodeMemo } from './demand-memos.ts'
 import { Fragmentation } from './fragmentation.ts'
-import { freeCpuMilliOf, LARGEST_CPU_MILLI, NodeAfter, seenBefore } from './node-after.ts'
+import { freeCpuMilliOf, NodeAfter, seenBefore } from './node-after.ts'
 import { normalLoss } from './normal.ts'
 import { type CpuPerWorth, cpuPerWorth, idleGpus, Outlook } from './outlook.ts'
 import { priceHoles } from './prices.ts'
@@ -18,7 +18,8 @@ const CPU_NEED = 0.7
 /** Weights of the addends in GPUs, found by search on openb's default list (docs/simulator/packing.md). */
 const PREMIUM_WEIGHT = 0.2
 const HOLE_WEIGHT = 0.05
-const CORES_LEFT_WEIGHT = 0.003
+/** for each core left on the node: 0.003 for 128 */
+const CORE_WEIGHT = 0.003 / 128
 /** Pods after which the whole cluster is looked at again. */
 const PODS_BETWEEN_LOOKS = 64
 const NO_DEVICE = -1
@@ -28,8 +29,6 @@ const NO_DEVICES: readonly number[] = []
 interface Way {
   /** the score without what depends on other nodes; -Infinity: there is no such way */
   readonly sum: Float64Array
-  /** what the node's free GPUs are worth more with the pod there than without: below 0 as a rule */
-  readonly worth: Float64Array
   /** what FGD's fragmentation falls by, in GPUs; 0 where cpu is not scarce */
   readonly gradient: Float64Array
   /** thousandths left on the GPU that is shared */
@@ -50,7 +49,6 @@ interface Memo extends NodeMemo {
 
 const wayFor = (nodes: number): Way => ({
   sum: new Float64Array(nodes),
-  worth: new Float64Array(nodes),
   gradient: new Float64Array(nodes),
   hole: new Int16Array(nodes),
   device: new Int16Array(nodes),
@@ -117,7 +115,7 @@ export class DualPrice implements Policy {
   readonly #reserved = new ReusedTerm('placesForLargePods', -1)
   readonly #premium = new ReusedTerm('modelWanted', -PREMIUM_WEIGHT)
   readonly #hole = new ReusedTerm('holeLeft', -HOLE_WEIGHT)
-  readonly #coresLeft = new ReusedTerm('coresLeft', (-CORES_LEFT_WEIGHT * 1000) / LARGEST_CPU_MILLI)
+  readonly #coresLeft = new ReusedTerm('coresLeft', -CORE_WEIGHT)
   readonly #gradient = new ReusedTerm('fragmentationGradient', 1)
   readonly #reused = new ReusedRanking([
     this.#worth,
@@ -138,7 +136,7 @@ export class DualPrice implements Policy {
     const { reservations, premiums } = this.#outlook
     const demand = demandOf(pod.shape)
     const memo = this.#memos.for(pod.shape, cluster)
-    const { generation: known, onUsed, onIdle } = memo
+    const { generation: known } = memo
     const size = gpusOf(demand)
     const worth = this.#worth.room(count)
     const reserved = this.#reserved.room(count)
@@ -154,20 +152,24 @@ export class DualPrice implements Policy {
       const way = this.#wayOn(memo, node)
       const kept = way.lost[node] === 0 ? 0 : keptBy(way.lost[node]!, reservations)
       const wanted = premiums[gpus.modelOf[node]!]! * size
-      worth[i] = way.worth[node]!
+      const sum = way.sum[node]!
+      const left = way.hole[node]! / WHOLE_GPU_MILLI
+      const cores = memo.coresLeft[node]!
+      worth[i] = sum + HOLE_WEIGHT * left + CORE_WEIGHT * cores - way.gradient[node]!
       reserved[i] = kept
       premium[i] = wanted
-      hole[i] = way.hole[node]! / WHOLE_GPU_MILLI
-      coresLeft[i] = memo.coresLeft[node]!
+      hole[i] = left
+      coresLeft[i] = cores
       gradient[i] = way.gradient[node]!
-      scores[i] = way.sum[node]! - kept - PREMIUM_WEIGHT * wanted
+      scores[i] = sum - kept - PREMIUM_WEIGHT * wanted
     }
     const request = pod.shape.gpu
     if (request === undefined) delete this.#reused.ranking.devicesOf
     else
       this.#reused.ranking.devicesOf = (candidate) => {
-        const node = nodes[candidate] ?? -1
-        const device = (onIdle.device[node] === undefined ? onUsed : this.#wayOn(memo, node)).device[node] ?? NO_DEVICE
+        const node = nodes[candidate]
+        if (node === undefined) return NO_DEVICES
+        const device = this.#wayOn(memo, node).device[node]!
         return device === NO_DEVICE ? (gpus.choose(node, request) ?? NO_DEVICES) : [device]
       }
     return this.#reused.ranking
@@ -234,14 +236,9 @@ export class DualPrice implements Policy {
       const worth = prices.ofNode(holesLeft, coresLeft) - worthBefore
       const fragment = this.#fragmentation?.of(leftCpuMilli, model, gpus.models, free, 0, count) ?? 0
       const gradient = fragmentBefore - fragment
-      const sum =
-        worth -
-        (HOLE_WEIGHT * hole) / WHOLE_GPU_MILLI -
-        (CORES_LEFT_WEIGHT * leftCpuMilli) / LARGEST_CPU_MILLI +
-        gradient
+      const sum = worth - (HOLE_WEIGHT * hole) / WHOLE_GPU_MILLI - CORE_WEIGHT * coresLeft + gradient
       if (sum <= way.sum[node]!) return
       way.sum[node] = sum
-      way.worth[node] = worth
       way.gradient[node] = gradient
       way.hole[node] = hole
       way.device[node] = device
@@ -280,7 +277,7 @@ export class DualPrice implements Policy {
 
   #sayNothing({ onUsed, coresLeft }: Memo, node: NodeIndex): void {
     coresLeft[node] = 0
-    for (const column of [onUsed.sum, onUsed.worth, onUsed.gradient, onUsed.hole]) column[node] = 0
+    for (const column of [onUsed.sum, onUsed.gradient, onUsed.hole]) column[node] = 0
     onUsed.device[node] = NO_DEVICE
   }
 

@@ -73,8 +73,10 @@ export class Fgd implements Policy {
     if (request === undefined) delete this.#reused.ranking.devicesOf
     else
       this.#reused.ranking.devicesOf = (candidate) => {
-        const node = nodes[candidate] ?? -1
-        const chosen = device[node] ?? NO_DEVICE
+        const node = nodes[candidate]
+        if (node === undefined) return NO_DEVICES
+        const chosen = device[node]
+        if (chosen === undefined) return NO_DEVICES
         return chosen === NO_DEVICE ? (gpus.choose(node, request) ?? NO_DEVICES) : [chosen]
       }
     return this.#reused.ranking

@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import { allowsModel, type GpuWorkload, isShared } from './workload.ts'
 
 /** Weights of the classes that one model of GPU may serve, summed up. */

@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { NodeIndex } from '../../cluster/node.ts'
 import type { Pod, PodShape } from '../../cluster/pod.ts'
 import type { ClusterView } from '../../cluster/view.ts'

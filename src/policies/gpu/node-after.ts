@@ -1,4 +1,5 @@
-import { type GpuView, WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
+import { type GpuView } from '../../cluster/gpus.ts'
 import type { NodeIndex } from '../../cluster/node.ts'
 import { CPU } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'

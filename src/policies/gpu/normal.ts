@@ -5,7 +5,7 @@ const NO_TAIL_LEFT = 38
 const FAR = 7.07106781186547
 
 /**
- * Probability that a standard normal variable is above `z`, to 15 digits: Hart's algorithm 5666 as given by G. West,
+ * Probability that a standard normal variable is above `z`, exact to 1e-15 (relatively, to 1e-8 far out): Hart's algorithm 5666 as given by G. West,
  * "Better approximations to cumulative normal functions", Wilmott Magazine 2005.
  */
 export const normalTail = (z: number): number => {

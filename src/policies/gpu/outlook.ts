@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import { CPU } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import { poissonAtLeast } from './normal.ts'

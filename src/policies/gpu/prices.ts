@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import { type GpuWorkload, isShared } from './workload.ts'
 
 /** A GPU is priced in hundredths: shares are asked for in full per cent. */
@@ -6,7 +6,7 @@ const UNITS = 100
 const MILLI_PER_UNIT = WHOLE_GPU_MILLI / UNITS
 /** What a pattern must be worth above a GPU, or a price below 0, to be no rounding error. */
 const EPSILON = 1e-9
-/** Pivots after which the prices at hand are scaled to be feasible and taken. A trace of 20 sizes takes about 50. */
+/** Pivots after which the prices at hand are brought down until they are feasible, and taken. openb's 20 sizes need a few dozen. */
 const PIVOTS_AT_MOST = 2000
 
 /** What a free part of a GPU is worth, in GPUs. */
@@ -116,7 +116,7 @@ const cheapestCover = (sizes: readonly number[], demand: Float64Array, knapsack:
     basic[row] = demand[row]! / fits
   }
   const direction = new Float64Array(rows)
-  for (let pivots = 0; ; pivots++) {
+  for (let pivots = 0; pivots < PIVOTS_AT_MOST; pivots++) {
     prices.fill(0)
     for (let row = 0; row < rows; row++) {
       const cost = costs[row]!
@@ -131,12 +131,9 @@ const cheapestCover = (sizes: readonly number[], demand: Float64Array, knapsack:
       column[surplus] = -1
     } else {
       knapsack.solve(prices)
-      const most = knapsack.value[UNITS]!
-      // Whatever is left, prices scaled to the dearest pattern are feasible (Farley's bound).
-      if (most <= 1 + EPSILON || pivots >= PIVOTS_AT_MOST) return prices.map((price) => Math.max(0, price / most))
+      if (knapsack.value[UNITS]! <= 1 + EPSILON) return prices.map((price) => Math.max(0, price))
       column = knapsack.pattern()
     }
-    if (pivots >= 2 * PIVOTS_AT_MOST) return prices.map((price) => Math.max(0, Math.min(1, price)))
     for (let row = 0; row < rows; row++) {
       let sum = 0
       for (let i = 0; i < rows; i++) sum += inverse[row * rows + i]! * column[i]!
@@ -153,7 +150,7 @@ const cheapestCover = (sizes: readonly number[], demand: Float64Array, knapsack:
       }
     }
     // Nothing holds the column back: only rounding errors can say so, for GPUs have a cost.
-    if (leaving < 0) return prices.map((price) => Math.max(0, price))
+    if (leaving < 0) break
     const pivot = direction[leaving]!
     for (let i = 0; i < rows; i++) inverse[leaving * rows + i] = inverse[leaving * rows + i]! / pivot
     for (let row = 0; row < rows; row++) {
@@ -166,4 +163,9 @@ const cheapestCover = (sizes: readonly number[], demand: Float64Array, knapsack:
     basic[leaving] = step
     costs[leaving] = surplus >= 0 ? 0 : 1
   }
+  // Whatever is left, prices brought down to the dearest pattern are feasible (Farley's bound).
+  const feasible = prices.map((price) => Math.max(0, price))
+  knapsack.solve(feasible)
+  const most = Math.max(1, knapsack.value[UNITS]!)
+  return feasible.map((price) => price / most)
 }

@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { PodShape } from '../../cluster/pod.ts'
 import { amountOf, CPU } from '../../cluster/resources.ts'
 

@@ -1,7 +1,7 @@
 import type { NodeIndex } from '../../cluster/node.ts'
 import { CPU, MEMORY } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { Sample, Shares, Spread } from './result.ts'
 
 /** What is summed over nodes, by its place in a row of numbers. */

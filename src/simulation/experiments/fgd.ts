@@ -1,5 +1,5 @@
 import { type Random, seededRandom } from '../../clock/random.ts'
-import { WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { NodeIndex } from '../../cluster/node.ts'
 import { CPU } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'

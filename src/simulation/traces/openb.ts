@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { GPU_MILLI_RESOURCE, GPU_MODEL_LABEL, WHOLE_GPU_MILLI } from '../../cluster/gpus.ts'
+import { GPU_MILLI_RESOURCE, GPU_MODEL_LABEL, WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { NodeSelectorTerm, PodObject } from '../../cluster/objects.ts'
 import { messageOf, StowageError } from '../../errors/catalogue.ts'
 import type { Arrival } from '../arrivals.ts'

@@ -223,7 +223,7 @@ for (const [name, line, message] of [
   ],
   [
     'time that goes back',
-    '{"atMs":5,"event":"synced"}\n{"atMs":4,"event":"stopped"}',
+    '{"atMs":5,"event":"synced","missing":[]}\n{"atMs":4,"event":"stopped"}',
     /line 3: atMs 4; expected a time not before/,
   ],
 ] as const) {
