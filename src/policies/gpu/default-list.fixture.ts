@@ -1,0 +1,23 @@
+/** Shares of GPUs in openb's default list: thousandths of a GPU and how many of its 8,152 pods ask for them. */
+export const DEFAULT_SHARES: readonly (readonly [gpuMilli: number, pods: number])[] = [
+  [50, 7],
+  [110, 24],
+  [140, 1],
+  [160, 74],
+  [220, 62],
+  [230, 140],
+  [270, 4],
+  [290, 1],
+  [320, 328],
+  [330, 7],
+  [350, 6],
+  [370, 47],
+  [440, 2],
+  [460, 128],
+  [470, 750],
+  [480, 19],
+  [550, 72],
+  [590, 75],
+  [650, 253],
+  [810, 1078],
+]
