@@ -20,8 +20,6 @@ export interface TraceHeader {
   readonly anonymised: boolean
   /** version of Stowage that wrote it */
   readonly writtenBy: string
-  /** kinds of objects that were asked for and refused, or are not served: rules that read them see none */
-  readonly missing?: readonly string[]
 }
 
 /** How a pod ended: its containers did, somebody deleted it, or a scheduler made room. */
@@ -49,7 +47,12 @@ export type TraceEvent =
       readonly name: string
     }
   /** everything that was there at the start has been written; from here on, times are when things happened */
-  | { readonly atMs: number; readonly event: 'synced' }
+  | {
+      readonly atMs: number
+      readonly event: 'synced'
+      /** kinds of objects that could not be read: rules that need them see none */
+      readonly missing: readonly string[]
+    }
   /** the recording ended as it should */
   | { readonly atMs: number; readonly event: 'stopped' }
 
@@ -72,7 +75,6 @@ const headerSchema = z.object({
   startedAtMs: z.number(),
   anonymised: z.boolean(),
   writtenBy: text,
-  missing: z.array(text).exactOptional(),
 })
 const atMs = z.number().min(0).max(Number.MAX_SAFE_INTEGER)
 const word = z.string().min(1).max(253)
@@ -114,7 +116,7 @@ const eventSchema = z.discriminatedUnion('event', [
     namespace: z.string().max(253),
     name: word,
   }),
-  z.object({ atMs, event: z.literal('synced') }),
+  z.object({ atMs, event: z.literal('synced'), missing: z.array(text).max(100) }),
   z.object({ atMs, event: z.literal('stopped') }),
 ])
 
@@ -143,10 +145,10 @@ const headerIn = (place: string, line: string): TraceHeader => {
   const parsed = headerSchema.safeParse(jsonIn(place, line))
   if (!parsed.success)
     throw malformed(place, complaint(parsed.error), 'the header of a recorded trace, {"stowageTrace":1,...}')
-  const { missing, stowageTrace, ...header } = parsed.data
+  const { stowageTrace, ...header } = parsed.data
   if (stowageTrace !== TRACE_VERSION)
     throw malformed(place, `stowageTrace is ${stowageTrace}`, `${TRACE_VERSION}: a newer Stowage wrote it`)
-  return { ...header, stowageTrace, ...(missing === undefined ? {} : { missing }) }
+  return { ...header, stowageTrace }
 }
 
 const eventIn = (place: string, line: string): TraceEvent => {

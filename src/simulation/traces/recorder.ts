@@ -103,9 +103,9 @@ export class TraceRecorder {
     }
   }
 
-  /** Everything that was there at the start has been told. */
-  synced(): void {
-    this.#write({ atMs: this.nowMs, event: 'synced' })
+  /** Everything that was there at the start has been told. @param missing kinds that could not be read */
+  synced(missing: readonly string[] = []): void {
+    this.#write({ atMs: this.nowMs, event: 'synced', missing })
   }
 
   /** The recording ends. */

@@ -62,7 +62,8 @@ const tally = (words: Iterable<string>): Record<string, number> => {
 
 export const summariseTrace = (trace: RecordedTrace): TraceSummary => {
   const { events, header, truncated } = trace
-  const syncedAt = events.findIndex(({ event }) => event === 'synced')
+  const synced = events.find((event) => event.event === 'synced')
+  const syncedAt = synced === undefined ? -1 : events.indexOf(synced)
   const lives = podLives(trace)
   const known = new Set<string>()
   const nodes = { atStart: 0, came: 0, gone: 0 }
@@ -95,7 +96,7 @@ export const summariseTrace = (trace: RecordedTrace): TraceSummary => {
     anonymised: header.anonymised,
     complete: events.at(-1)?.event === 'stopped',
     truncated,
-    missing: header.missing ?? [],
+    missing: synced?.missing ?? [],
     events: events.length,
     nodes,
     pods: {
