@@ -25,6 +25,7 @@ import { type ControlPlane, realControlPlane } from '../test/real-control-plane.
 import {
   churned,
   MEASURED_SELECTOR,
+  OTHERS_SELECTOR,
   nodeOf,
   placedPods,
   podOf,
@@ -52,7 +53,7 @@ interface Result {
   podsPerSecond: number
   /** the same with the clock running until the last event is stored, too */
   withEvents: number
-  /** from the first bind until all Scheduled events are stored */
+  /** from the first bind or eviction until all Scheduled events are stored */
   eventsDrainedSeconds: number
   /** pods with a Scheduled event */
   events: number
@@ -183,7 +184,7 @@ const churn = async (connection: Connection, signal: AbortSignal): Promise<void>
 
 /**
  * One arm, measured the same way for all: every pod is there before the scheduler starts, and one watch of bound pods in
- * this process takes the time from the first bind it sees to the last.
+ * this process takes the time from the first bind or eviction it sees to the last bind.
  */
 const measure = async (workload: Workload, nodes: number, pods: number, start: Start): Promise<Result> => {
   const plane = await realControlPlane.start()
@@ -217,19 +218,29 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
       if (!line.startsWith('{"type":"ADDED"')) return
       resourceVersion = /"resourceVersion":"(\d+)"/.exec(line)?.[1] ?? resourceVersion
       lastMs = seenMs = performance.now()
-      if (bound++ === 0) firstMs = lastMs
+      bound++
+      if (firstMs === 0) firstMs = lastMs
       if (bound === pods) allBound.resolve()
     }
+    const onNodes = (labelSelector: string): string =>
+      `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${encodeURIComponent('spec.nodeName!=')}&labelSelector=${encodeURIComponent(labelSelector)}`
     const watch = async (): Promise<void> => {
-      const selector = encodeURIComponent('spec.nodeName!=')
-      const measured = encodeURIComponent(MEASURED_SELECTOR)
       // A server that is busy ends watches that do not take events fast enough for it; the next one goes on from there.
-      while (!ended.signal.aborted) {
-        const from = `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${selector}&labelSelector=${measured}`
-        await connection.stream(from, ended.signal, seen)
-      }
+      while (!ended.signal.aborted) await connection.stream(onNodes(MEASURED_SELECTOR), ended.signal, seen)
     }
     const watching = watch().catch((error: unknown) => allBound.reject(error))
+    // Making room is part of the work, and who evicts for many pods before it binds the first has begun all the same.
+    const begun = new AbortController()
+    const firstEviction =
+      workload.evicts === undefined
+        ? Promise.resolve()
+        : connection
+            .stream(onNodes(OTHERS_SELECTOR), AbortSignal.any([begun.signal, ended.signal]), (line) => {
+              if (begun.signal.aborted || line.startsWith('{"type":"BOOKMARK"')) return
+              if (firstMs === 0) firstMs = performance.now()
+              begun.abort()
+            })
+            .catch((error: unknown) => begun.signal.aborted || allBound.reject(error))
     const churning = workload.churn === true ? churn(connection, ended.signal) : Promise.resolve()
     churning.catch(allBound.reject)
     const finish = await start(plane, allBound.reject)
@@ -254,6 +265,7 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
     await finish()
     ended.abort()
     await watching
+    await firstEviction
     await churning
     return {
       podsPerSecond: (pods - 1) / ((lastMs - firstMs) / 1_000),

@@ -4,6 +4,8 @@ import type { NodeObject, PodObject, PodSpec, Quantities } from '../src/cluster/
 /** Marks the pods whose time is taken. */
 const MEASURED = { bench: 'measured' } as const
 export const MEASURED_SELECTOR = 'bench=measured'
+/** All the others. */
+export const OTHERS_SELECTOR = 'bench!=measured'
 /** There in all arms. */
 export const PRIORITIES: Readonly<Record<string, number>> = { high: 10 }
 
