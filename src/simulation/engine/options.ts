@@ -55,6 +55,15 @@ export interface SimulationObserver {
   decided?(record: DecisionRecord): void
 }
 
+/** How far a run is. */
+export interface SimulationProgress {
+  /** simulated */
+  readonly atMs: number
+  /** of `SimulationOptions.arrivals` */
+  readonly arrived: number
+  readonly arrivals: number
+}
+
 export interface SimulationOptions {
   /** in the order in which the cluster knows them: equal scores go to the first */
   readonly nodes: readonly NodeShape[]
@@ -84,6 +93,8 @@ export interface SimulationOptions {
   /** entries of the time series at most @default 200 */
   readonly samples?: number
   readonly observer?: SimulationObserver
+  /** Told now and then how far the run is, and waited for: whoever shows it, or wants signals to be heard, gets their turn. */
+  readonly progress?: (progress: SimulationProgress) => Promise<void>
   /** ends the run early, with its reason */
   readonly signal?: AbortSignal
 }

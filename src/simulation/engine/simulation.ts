@@ -23,7 +23,7 @@ import { WORKLOAD_GATE } from '../workload.ts'
 import { Autoscaler, IDLE_MS } from './autoscaler.ts'
 import type { Disruption, SimulationEvent, SimulationStep } from './events.ts'
 import { Measures, spreadOf } from './measures.ts'
-import type { SimulatedCluster, SimulationOptions } from './options.ts'
+import type { SimulatedCluster, SimulationOptions, SimulationProgress } from './options.ts'
 import { PodRecords, SimulatedState } from './pod-records.ts'
 import { ClusterObjects } from './cluster-objects.ts'
 import type { Shares, SimulationResult } from './result.ts'
@@ -50,6 +50,8 @@ const HOUR_MS = 3_600_000
 const SAMPLES = 200
 const REASONS_AT_MOST = 10
 const DIGEST_LINES = 512
+/** Events between two words about how far the run is. */
+const STEPS_UNTOLD = 500
 
 type Why = 'completed' | 'dropped' | 'gone' | Disruption
 
@@ -207,13 +209,14 @@ export class Simulation implements SimulatedCluster {
 
   /**
    * To the end; once.
-   * @throws StowageError POD_MALFORMED, WORKLOAD_MALFORMED, NOT_FOUND for pods and events that make no sense; the reason of
+   * @throws StowageError POD_MALFORMED, WORKLOAD_MALFORMED for pods and events that make no sense; the reason of
    * `signal`
    */
   async run(): Promise<SimulationResult> {
     if (this.#started) throw new RangeError('a simulation runs once')
     this.#started = true
-    const { observer, signal, untilMs = Number.POSITIVE_INFINITY } = this.#options
+    const { observer, progress, signal, untilMs = Number.POSITIVE_INFINITY } = this.#options
+    let steps = 0
     this.#begin()
     for (;;) {
       if (this.#isBusy) await this.#settle()
@@ -221,6 +224,7 @@ export class Simulation implements SimulatedCluster {
       this.#measures.pods(waiting + inFlight, this.#running)
       this.#measures.settle()
       observer?.after?.(this.#step, this.cluster, this.nowMs)
+      if (progress !== undefined && ++steps % STEPS_UNTOLD === 0) await progress(this.#progress())
       signal?.throwIfAborted()
       if (this.#isOver()) break
       this.#step = 'timer'
@@ -231,6 +235,10 @@ export class Simulation implements SimulatedCluster {
     const result = this.#result(endMs)
     await this.#scheduler.drain(AbortSignal.abort())
     return result
+  }
+
+  #progress(): SimulationProgress {
+    return { atMs: this.nowMs, arrived: this.#nextArrival, arrivals: this.#options.arrivals?.length ?? 0 }
   }
 
   // The course of events
@@ -362,10 +370,12 @@ export class Simulation implements SimulatedCluster {
     }
   }
 
-  /** undefined: it is gone already. @throws StowageError NOT_FOUND if there never was one */
+  /** undefined: it is gone already. @throws StowageError WORKLOAD_MALFORMED if there never was one */
   #nodeOf(name: string): SimulatedNode | undefined {
     if (!this.#knownNodes.has(name))
-      throw new StowageError('NOT_FOUND', { found: `an event for node ${JSON.stringify(name)}, which was never there` })
+      throw new StowageError('WORKLOAD_MALFORMED', {
+        found: `an event for node ${JSON.stringify(name)}, which was never there`,
+      })
     return this.#nodes.get(name)
   }
 
