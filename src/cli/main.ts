@@ -1,8 +1,11 @@
 import { Command, CommanderError } from 'commander'
 import { configCommand } from './config.ts'
+import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
 import { scheduleCommand } from './schedule.ts'
+import { simulateCommand } from './simulate.ts'
+import { traceCommand } from './trace.ts'
 import { upCommand } from './up.ts'
 import { version } from './version.ts'
 
@@ -27,7 +30,15 @@ const prepared = (command: Command, path: string): Command => {
   for (const inner of command.commands) prepared(inner, `${path} ${inner.name()}`)
   return command.exitOverride().showHelpAfterError(`(${path} --help shows the options)`)
 }
-for (const command of [upCommand(), scheduleCommand(), explainCommand(), configCommand()])
+for (const command of [
+  upCommand(),
+  scheduleCommand(),
+  explainCommand(),
+  configCommand(),
+  traceCommand(),
+  simulateCommand(),
+  experimentCommand(),
+])
   program.addCommand(prepared(command, `stowage ${command.name()}`))
 
 try {
