@@ -21,21 +21,31 @@ const CLASSES = ['immediate', 'later', 'later-in-a', 'counted', 'static'] as con
 type ClassKind = (typeof CLASSES)[number]
 
 type ClaimState = 'bound' | 'unbound' | 'lost'
-const claimWith = (states: readonly ClaimState[], kinds: readonly ClassKind[]) =>
+const claimWith = (states: readonly ClaimState[], kinds: readonly ClassKind[], accessModes: readonly string[]) =>
   record({
     state: constantFrom(...states),
     kind: constantFrom(...kinds),
     size: constantFrom('1Gi', '5Gi', '20Gi'),
-    accessMode: constantFrom('ReadWriteOnce', 'ReadWriteMany', 'ReadWriteOncePod'),
+    accessMode: constantFrom(...accessModes),
     place: constantFrom('anywhere', 'zone', 'zone label', 'zone label', 'node'),
     zone: constantFrom('a', 'b', 'c'),
     node: integer({ min: 0, max: 15 }),
     driver: constantFrom(...DRIVERS),
   })
 type Claim = ReturnType<typeof claimWith> extends fc.Arbitrary<infer T> ? T : never
-const claim = claimWith(['bound', 'bound', 'bound', 'bound', 'unbound', 'unbound', 'lost'], CLASSES)
+const claim = claimWith(['bound', 'bound', 'bound', 'bound', 'unbound', 'unbound', 'lost'], CLASSES, [
+  'ReadWriteOnce',
+  'ReadWriteOnce',
+  'ReadWriteMany',
+  'ReadWriteMany',
+  'ReadWriteOncePod',
+])
 /** Of which nodes differ in how well they suit, not only in whether they do. */
-const scoredClaim = claimWith(['unbound'], ['counted', 'static'])
+const scoredClaim = claimWith(
+  ['unbound'],
+  ['counted', 'counted', 'static'],
+  ['ReadWriteOnce', 'ReadWriteOnce', 'ReadWriteMany'],
+)
 
 const freeVolume = record({
   size: constantFrom('2Gi', '3Gi', '6Gi', '10Gi', '15Gi', '25Gi', '50Gi', '80Gi'),
@@ -48,7 +58,7 @@ const freeVolume = record({
 /** What is drawn of a world's storage; `scored`: mostly what the scores of nodes depend on. */
 export const storage = (scored: boolean) =>
   record({
-    claims: array(scored ? scoredClaim : claim, { minLength: scored ? 10 : 3, maxLength: 11 }),
+    claims: array(scored ? scoredClaim : claim, { minLength: scored ? 10 : 6, maxLength: 11 }),
     // Neither two volumes of one size nor two sources of volumes for one zone: which one kube-scheduler takes, and with it the
     // score and whether a second claim still finds a volume, is an accident of Go's maps there (README.md).
     freeVolumes: uniqueArray(freeVolume, {
@@ -56,7 +66,10 @@ export const storage = (scored: boolean) =>
       maxLength: scored ? 8 : 4,
       selector: ({ size }) => size,
     }),
-    limits: array(constantFrom(undefined, 1, 1, 2, 5), { minLength: 16, maxLength: 16 }),
+    limits: array(scored ? constantFrom(undefined, 2, 5) : constantFrom(undefined, 1, 1, 2, 5), {
+      minLength: 16,
+      maxLength: 16,
+    }),
     attachments: array(record({ node: integer({ min: 0, max: 15 }), claim: integer({ min: 0, max: 9 }) }), {
       maxLength: 3,
     }),

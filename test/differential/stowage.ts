@@ -7,13 +7,13 @@ import type { KubeObject, NodeObject, PodObject } from '../../src/cluster/object
 import { DisruptionBudgets } from '../../src/cluster/disruption-budgets.ts'
 import { type Pod, podKey } from '../../src/cluster/pod.ts'
 import { ClusterState } from '../../src/cluster/state.ts'
-import { type Constraint, isPodRefusal } from '../../src/constraints/constraint.ts'
+import type { Constraint } from '../../src/constraints/constraint.ts'
 import { createConstraints } from '../../src/constraints/registry.ts'
 import { GpuDevices } from '../../src/constraints/gpu-devices.ts'
-import { SchedulingGates } from '../../src/constraints/scheduling-gates.ts'
+import { gatesOf, SchedulingGates } from '../../src/constraints/scheduling-gates.ts'
 import { Unsupported } from '../../src/constraints/unsupported.ts'
 import { WEIGHTS } from '../../src/policies/kube-scoring.ts'
-import type { Policy, RankContext, Ranking } from '../../src/policies/policy.ts'
+import type { Policy, Ranking } from '../../src/policies/policy.ts'
 import { createPolicy } from '../../src/policies/registry.ts'
 import { Cycle, type Decision } from '../../src/scheduling/cycle.ts'
 import type { Profile } from '../../src/scheduling/profile.ts'
@@ -118,6 +118,8 @@ class Decider {
   readonly #constraints: readonly Constraint[]
   readonly #profile: Profile
   readonly #cycle: Cycle
+  /** node -> term -> weighted score, of the decision at hand */
+  #ranked = new Map<string, ReadonlyMap<string, number>>()
 
   constructor(
     cluster: ClusterState,
@@ -132,7 +134,7 @@ class Decider {
     const policy = createPolicy('kube-default')
     this.#profile = {
       schedulerName: 'default-scheduler',
-      policy: part === 'score' ? withoutTerm(policy, name) : policy,
+      policy: this.#observed(part === 'score' ? withoutTerm(policy, name) : policy),
       fallback: undefined,
       deadlineMs: 1_000,
     }
@@ -147,6 +149,26 @@ class Decider {
     })
   }
 
+  /** What it ranks, and how, is kept for the verdict. */
+  #observed(policy: Policy): Policy {
+    return {
+      ...policy,
+      rank: (pod, candidates, context) => {
+        const ranking = policy.rank(pod, candidates, context) as Ranking
+        const nodes = candidates.nodes.subarray(0, candidates.count)
+        this.#ranked = new Map(
+          Array.from(nodes, (index, at) => [
+            this.#cluster.node(index).name,
+            new Map(
+              ranking.terms?.map(({ name, weight, values }) => [name, weight * (values[at] ?? Number.NaN)] as const),
+            ),
+          ]),
+        )
+        return ranking
+      },
+    }
+  }
+
   decide(pod: Pod): Verdict {
     let decision: Decision | undefined
     const failed = (thrown: unknown): never => {
@@ -156,44 +178,19 @@ class Decider {
     if (decision === undefined) throw new Error('the cycle did not conclude at once')
     const { node, nodeName, facts, preemption } = decision
     const room = typeof preemption?.found === 'object' ? preemption.found : undefined
-    const gated = facts.refused.some(({ constraint }) => constraint === SchedulingGates)
-    const nodes = this.#feasible(pod)
+    // The queue keeps such pods back, whatever the cycle would say of them.
+    const gated = this.#constraints.some(({ name }) => name === SchedulingGates) && gatesOf(pod).length > 0
+    const scores = this.#ranked
+    this.#ranked = new Map()
     return {
       outcome: node >= 0 ? 'bound' : gated ? 'gated' : 'refused',
       node: room?.nodeName ?? nodeName,
       victims: new Set(room?.victims.filter(({ deleting }) => !deleting).map(podKey)),
       message: gated ? '' : facts.message,
-      feasible: new Set(Array.from(nodes, (index) => this.#cluster.node(index).name)),
-      scores: nodes.length > 1 ? this.#scores(pod, nodes) : new Map(),
+      // Nothing is ranked where one node is left.
+      feasible: new Set(node < 0 ? [] : scores.size > 0 ? scores.keys() : [nodeName]),
+      scores,
     }
-  }
-
-  /** All nodes that pass every rule; the decision itself names the best few only. */
-  #feasible(pod: Pod): Int32Array {
-    const nodes = this.#cluster.order.slice(0, this.#cluster.nodeCount)
-    let count = nodes.length
-    for (const constraint of this.#constraints) {
-      const prepared = constraint.prepare(pod, this.#cluster)
-      if (prepared === undefined) continue
-      if (isPodRefusal(prepared)) return nodes.subarray(0, 0)
-      count = prepared.sift(nodes, count, { counts: new Int32Array(8) })
-    }
-    return nodes.subarray(0, count)
-  }
-
-  #scores(pod: Pod, nodes: Int32Array): Map<string, Map<string, number>> {
-    const context: RankContext = {
-      cluster: this.#cluster,
-      random: seededRandom(1),
-      signal: new AbortController().signal,
-    }
-    const { terms = [] } = this.#profile.policy.rank(pod, { nodes, count: nodes.length }, context) as Ranking
-    return new Map(
-      Array.from(nodes, (index, at) => [
-        this.#cluster.node(index).name,
-        new Map(terms.map(({ name, weight, values }) => [name, weight * (values[at] ?? Number.NaN)])),
-      ]),
-    )
   }
 }
 

@@ -723,7 +723,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
     integer({ min: 0, max: 45 }),
   ).chain(([nodes, placed]) =>
     record({
-      modest: weighted([1, false], [2, true]),
+      modest: focusOf(number).startsWith('volumes') ? constant(true) : weighted([1, false], [2, true]),
       graceful: weighted([3, false], [1, true]),
       shapes: array(nodeShape(focusOf(number)), { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
