@@ -92,6 +92,8 @@ export const nodeObject = (shape: NodeShape, index: number, nowMs: number): Node
     status: {
       capacity: { ...shape.allocatable },
       allocatable: { ...shape.allocatable },
+      ...(shape.images === undefined ? {} : { images: [...shape.images] }),
+      ...(shape.declaredFeatures === undefined ? {} : { declaredFeatures: [...shape.declaredFeatures] }),
       addresses: [
         { type: 'InternalIP', address: nodeAddress(index) },
         { type: 'Hostname', address: shape.name },

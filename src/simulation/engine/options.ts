@@ -79,6 +79,8 @@ export interface SimulationOptions {
   readonly objects?: readonly KubeObject[]
   /** pods end when the duration in their annotation has passed since they were placed @default true */
   readonly departures?: boolean
+  /** whether controllers make another pod in place of a disrupted one; false: what they made is among the arrivals @default true */
+  readonly remake?: boolean
   /** divides the durations of pods: arrivals compressed by a trace reader come with its speed @default 1 */
   readonly speed?: number
   /** what becomes of a pod that fits nowhere: it waits as in a cluster, or it is given up at once @default 'wait' */

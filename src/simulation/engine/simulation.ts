@@ -355,6 +355,9 @@ export class Simulation implements SimulatedCluster {
       case 'node-add':
         this.#addNode(event.node, false)
         break
+      case 'node-change':
+        this.#changeNode(this.#nodeOf(event.node.name), event.node)
+        break
       case 'node-remove':
         this.#removeNode(this.#nodeOf(event.node), 'node-removed')
         break
@@ -537,7 +540,7 @@ export class Simulation implements SimulatedCluster {
     this.#disruptions[why]++
     const { metadata = {}, spec = {} } = object
     const owner = (metadata.ownerReferences ?? []).find(({ controller }) => controller)
-    if (owner === undefined) {
+    if (owner === undefined || this.#options.remake === false) {
       this.#pods.lost++
       return
     }
@@ -585,6 +588,20 @@ export class Simulation implements SimulatedCluster {
     this.#mayIdle(node)
     this.#expectFaults(node)
     if (fromAutoscaler) this.#nodeCounts.addedByAutoscaler++
+  }
+
+  #changeNode(node: SimulatedNode | undefined, shape: NodeShape): void {
+    if (node === undefined) return
+    this.#moveTo()
+    const { metadata, spec, status } = nodeObject(shape, 0, this.#clock.nowMs())
+    const { metadata: before, spec: specBefore } = node.object
+    node.object = {
+      ...node.object,
+      metadata: { ...before, labels: metadata?.labels ?? {} },
+      spec: { ...specBefore, taints: spec?.taints ?? [] },
+      status: { ...node.object.status, ...status },
+    }
+    this.#showNode(node)
   }
 
   #showNode({ object, shape }: SimulatedNode): void {
@@ -871,7 +888,7 @@ export class Simulation implements SimulatedCluster {
 const sharesOf = ({ cpu, gpu, memory }: Shares): Shares => ({ cpu, memory, gpu })
 
 /** `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` without what differs from pod to pod. */
-const withoutCounts = (message: string): string =>
+export const withoutCounts = (message: string): string =>
   message
     .replace(/ preemption: .*$/, '')
     .replace(/^0\/\d+ nodes are available: /, '')
