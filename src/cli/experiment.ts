@@ -2,11 +2,25 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../clock/clock.ts'
+import { seededRandom } from '../clock/random.ts'
 import { StowageError } from '../errors/catalogue.ts'
+import {
+  bestFit,
+  type BinScore,
+  excessPercent,
+  falkenauerUniform,
+  firstFit,
+  funSearchOr,
+  readOrLibrary,
+} from '../simulation/experiments/binpacking.ts'
+import { comparisons } from '../simulation/experiments/comparison.ts'
+import { runExperiment } from '../simulation/experiments/experiment.ts'
+import { type ExperimentFile, readExperiment } from '../simulation/experiments/experiment-file.ts'
 import { fgdRecord, type FgdResult, type FgdRow, runFgdExperiment } from '../simulation/experiments/fgd-experiment.ts'
 import { type ExperimentRecord, FIGURES_FOLDER, RUNS_FOLDER, writeRecord } from '../simulation/experiments/record.ts'
 import { type Provenance, sourceDigest } from '../simulation/experiments/run-store.ts'
 import { parseSeeds } from '../simulation/experiments/seeds.ts'
+import { readBounded } from '../simulation/traces/csv.ts'
 import { openbPodLists } from '../simulation/traces/openb.ts'
 import { figuresOf } from '../simulation/figures/record-figures.ts'
 import { writeFigures } from '../simulation/figures/write-figures.ts'
@@ -16,6 +30,7 @@ import { version } from './version.ts'
 
 const FGD_POLICIES = 'dual_price,fgd,bestfit,gpu_packing,gpu_clustering,dotprod,random'
 const FGD_SEEDS = '42-51'
+const PACKING_BYTES_AT_MOST = 64 * 2 ** 20
 
 /** As a shell takes it. */
 const quoted = (word: string): string => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
@@ -28,11 +43,13 @@ const provenance = (): Provenance => ({
 
 const resultsFolder = (): string => process.env['RESULTS_DIR'] ?? 'results'
 
-const workers = (text: string): number => {
-  const value = /^\d{1,3}$/.test(text) ? Number(text) : 0
-  if (value < 1) throw new InvalidArgumentError('expected a whole number from 1 to 999')
-  return value
-}
+const wholeFrom =
+  (least: number) =>
+  (text: string): number => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : -1
+    if (value < least) throw new InvalidArgumentError(`expected a whole number of at least ${least}`)
+    return value
+  }
 
 const names = (option: string, text: string): string[] => {
   const list = [...new Set(text.split(',').map((name) => name.trim()))]
@@ -159,7 +176,7 @@ const fgdCommand = (): Command =>
     .option('--traces <names>', 'pod lists: default, cpu250, ... or files in the folder (default: all)')
     .option('--policies <names>', 'policies', FGD_POLICIES)
     .option('--seeds <list>', 'seeds, such as 42-51 or 1,2,7-9', FGD_SEEDS)
-    .option('--workers <n>', 'threads', workers, availableParallelism())
+    .option('--workers <n>', 'threads', wholeFrom(1), availableParallelism())
     .option('--out <folder>', 'where results go (default: comparison/fgd in RESULTS_DIR, or in results)')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -173,8 +190,125 @@ Examples:
     )
     .action(runFgd)
 
-/** `stowage experiment fgd` */
+interface PackingOptions {
+  readonly file?: string
+  readonly seed: number
+  readonly json?: boolean
+}
+
+const PACKING_RULES: readonly (readonly [string, BinScore])[] = [
+  ['first_fit', firstFit],
+  ['best_fit', bestFit],
+  ['funsearch', funSearchOr],
+]
+
+const runPacking = async ({ file, json, seed }: PackingOptions): Promise<void> => {
+  const instances =
+    file === undefined
+      ? falkenauerUniform(seededRandom(seed))
+      : readOrLibrary(file, await readBounded(file, PACKING_BYTES_AT_MOST, 'a list of the OR-Library'))
+  const rows = PACKING_RULES.map(([rule, score]) => ({ rule, excessPercent: excessPercent(instances, score) }))
+  const source = file ?? `drawn as OR3 was, seed ${seed}`
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ source, instances: instances.length, rows }, null, 2)}\n`
+      : `Bins above the lower bound, ${instances.length} lists (${source})\n\n${table(
+          ['rule', 'excess %'],
+          rows.map((row) => [row.rule, two(row.excessPercent)]),
+          1,
+        )}`,
+  )
+}
+
+const packingCommand = (): Command =>
+  new Command('binpacking')
+    .description(
+      "FunSearch's online bin packing: bins above the lower bound with first fit, best fit and the rule that it found.",
+    )
+    .option('--file <path>', 'lists of the OR-Library, such as binpack3.txt (OR3) (default: drawn by the law of OR3)')
+    .option('--seed <n>', 'of drawn lists', wholeFrom(0), 1)
+    .option('--json', 'print JSON')
+    .action(runPacking)
+
+interface FileOptions {
+  readonly workers: number
+  readonly out?: string
+  readonly json?: boolean
+}
+
+/** Where an experiment's results go, in KISim's layout. */
+const folderOf = ({ name, results }: ExperimentFile): string =>
+  results === 'comparison' ? join(resultsFolder(), results, name) : join(resultsFolder(), results)
+
+const renderComparison = (record: ExperimentRecord): string => {
+  const cells = comparisons(record)
+  return record.metrics
+    .map(({ better, label, name, unit }) => {
+      const rows = cells
+        .filter(({ metric }) => metric === name)
+        .map(({ difference, estimate, pAdjusted, pattern, policy, verdict }) => [
+          pattern,
+          policy,
+          estimate.mean.toPrecision(5),
+          estimate.sd.toPrecision(2),
+          difference === undefined
+            ? '-'
+            : `${difference.meanDifference.toPrecision(3)} [${difference.low.toPrecision(3)}, ${difference.high.toPrecision(3)}]`,
+          pAdjusted === undefined ? '-' : pAdjusted < 0.001 ? '<0.001' : pAdjusted.toFixed(3),
+          verdict,
+        ])
+      const title = `${label}${unit === '' ? '' : ` (${unit})`}, ${better} is better`
+      return `${title}\n${table(['pattern', 'policy', 'mean', 'sd', 'against the best [95 % interval]', 'p', ''], rows, 2)}`
+    })
+    .join('\n')
+}
+
+const identity = ({ name, policies, provenance: origin, seeds }: ExperimentRecord) => ({
+  name,
+  policies,
+  seeds,
+  provenance: origin,
+})
+
+const runFile = async (file: string, options: FileOptions): Promise<void> => {
+  const experiment = await readExperiment(file)
+  const directory = options.out ?? folderOf(experiment)
+  const record = await underWay(experiment.name, (signal, onProgress) =>
+    runExperiment({
+      experiment,
+      runsDirectory: join(directory, RUNS_FOLDER),
+      workers: options.workers,
+      provenance: provenance(),
+      signal,
+      onProgress,
+    }),
+  )
+  await keep(directory, record)
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ ...identity(record), comparisons: comparisons(record) }, null, 2)}\n`
+      : renderComparison(record),
+  )
+}
+
+/** `stowage experiment FILE`, `stowage experiment fgd`, `stowage experiment binpacking` */
 export const experimentCommand = (): Command =>
   new Command('experiment')
+    .argument('<file>', 'an experiment in YAML')
     .description('Compares policies on the same arrivals, seed by seed, and keeps what was measured.')
+    .option('--workers <n>', 'threads', wholeFrom(1), availableParallelism())
+    .option('--out <folder>', 'where results go (default: comparison/NAME in RESULTS_DIR, or in results)')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Each finished run is kept at once: after a kill, the same command goes on where it was.
+
+Examples:
+  stowage experiment examples/experiments/pods.yaml
+  stowage experiment fgd --trace-dir traces/openb --traces default --policies fgd,bestfit --json
+  stowage experiment binpacking --file binpack3.txt`,
+    )
+    .action(runFile)
     .addCommand(fgdCommand())
+    .addCommand(packingCommand())

@@ -1,0 +1,218 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readLoadScenario } from '../load/scenario-file.ts'
+import { openbPodListFile } from '../traces/openb.ts'
+import type { CellResult, CellSeries } from './cell.ts'
+import type { ExperimentFile } from './experiment-file.ts'
+import { type ClusterInput, nodesOf, PODS_METRICS, type PodsInput, type PodsRunInput } from './pods-run.ts'
+import type { Curve, ExperimentRecord, HeatMap, Metric } from './record.ts'
+import { type PoolProgress, type RunTask, runTasks } from './run-pool.ts'
+import { digestOf, type Provenance, RunStore } from './run-store.ts'
+import { SERVICE_METRICS, type ServiceRunInput } from './service-run.ts'
+import { estimate } from './statistics.ts'
+
+export interface ExperimentOptions {
+  readonly experiment: ExperimentFile
+  /** where finished runs are kept */
+  readonly runsDirectory: string
+  readonly workers: number
+  readonly provenance: Provenance
+  readonly signal: AbortSignal
+  readonly onProgress?: (progress: PoolProgress) => void
+}
+
+/** A task and where it belongs in the tables. */
+interface Cell {
+  readonly policy: string
+  readonly pattern: string
+  readonly seed: number
+  readonly task: RunTask
+}
+
+const contentDigest = async (path: string): Promise<string> => digestOf(await readFile(path, 'utf8'))
+
+const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
+  const { policies, seeds, workload } = experiment
+  const given = experiment.cluster
+  const cluster: ClusterInput =
+    given?.openb === undefined
+      ? { kind: 'shapes', shapes: given?.shapes ?? [], nodes: given?.nodes }
+      : { kind: 'openb', directory: given.openb.directory, nodeList: given.openb.nodes }
+  // What is wrong with the nodes is told before the first run.
+  await nodesOf(cluster)
+  const files = cluster.kind === 'openb' ? [await contentDigest(join(cluster.directory, cluster.nodeList))] : []
+  const { openb, synthetic } = workload
+  let pods: PodsInput
+  if (openb === undefined) pods = { kind: 'synthetic', pods: synthetic?.pods ?? 0, spanMs: synthetic?.duration ?? 0 }
+  else {
+    const { departures, directory, duration: spanMs, pods: podList } = openb
+    pods = { kind: 'openb', directory, podList, spanMs, departures }
+    files.push(await contentDigest(join(directory, openbPodListFile(podList))))
+  }
+  const pattern = pods.kind === 'openb' ? pods.podList : 'synthetic'
+  return policies.flatMap((policy) =>
+    seeds.map((seed, index) => ({
+      policy,
+      pattern,
+      seed,
+      task: {
+        id: `${policy}_${seed}`,
+        kind: 'pods',
+        input: { cluster, pods, policy, seed, heatMap: index === 0 } satisfies PodsRunInput,
+        files,
+      },
+    })),
+  )
+}
+
+const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
+  const { patterns = [], policies, seeds, workload } = experiment
+  const { duration = 0, scenario: path = '' } = workload.service ?? {}
+  const scenario = await readLoadScenario(path)
+  return patterns.flatMap(({ max_users: maxUsers, min_users: minUsers, name }, place) => {
+    const again = patterns.findIndex((other) => other.name === name) < place
+    const pattern = again ? `${name}-${place + 1}` : name
+    return policies.flatMap((policy) =>
+      seeds.map((seed, index) => ({
+        policy,
+        pattern,
+        seed,
+        task: {
+          id: `${pattern}_${policy}_${seed}`,
+          kind: 'service',
+          input: {
+            scenario,
+            pattern: { name, durationMs: duration, minUsers, maxUsers },
+            policy,
+            seed,
+            heatMap: index === 0 && place === 0,
+          } satisfies ServiceRunInput,
+          files: [],
+        } as const,
+      })),
+    )
+  })
+}
+
+/** What a series is at a time: its last value until then; null before and after the run. */
+const valueAt = ({ timesS, values }: CellSeries, atS: number): number | null => {
+  let low = 0
+  let high = timesS.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((timesS[middle] ?? 0) <= atS) low = middle + 1
+    else high = middle
+  }
+  return low === 0 || atS > (timesS.at(-1) ?? 0) ? null : (values[low - 1] ?? null)
+}
+
+const STEPS = 100
+
+/** One figure for each quantity that has a course, with the policies' means over the seeds and their confidence intervals. */
+const curvesOf = (pattern: string, runs: ReadonlyMap<string, readonly CellResult[]>, prefix: string): Curve[] => {
+  const all = [...runs.values()].flat()
+  const endS = Math.max(0, ...all.flatMap(({ series }) => series.map(({ timesS }) => timesS.at(-1) ?? 0)))
+  const inMinutes = endS > 600
+  const timesS = Array.from({ length: STEPS + 1 }, (_, step) => (step * endS) / STEPS)
+  return (all[0]?.series ?? []).map((first, at): Curve => {
+    const lines = Array.from(runs, ([policy, results]) => {
+      const points: [number, number | null][] = []
+      const band: [number, number][] = []
+      for (const timeS of timesS) {
+        const values = results.flatMap(({ series }) => {
+          const one = series[at]
+          const value = one === undefined ? null : valueAt(one, timeS)
+          return value === null ? [] : [value]
+        })
+        // A mean of those runs only that last longest would be one of others.
+        const whole = values.length === results.length ? estimate(values) : undefined
+        const x = inMinutes ? timeS / 60 : timeS
+        points.push([x, whole?.mean ?? null])
+        band.push([whole?.low ?? 0, whole?.high ?? 0])
+      }
+      return { name: policy, points, ...(results.length > 1 ? { band } : {}) }
+    })
+    return {
+      name: `${prefix}${first.name}-over-time`,
+      caption: `${first.label} over time under ${pattern}: mean of ${all.length / runs.size} seeds, bands are 95 % confidence intervals.`,
+      x: { label: 'Time', unit: inMinutes ? 'min' : 's', min: 0 },
+      y: { label: first.label, unit: first.unit },
+      lines,
+    }
+  })
+}
+
+const heatMapsOf = (cells: readonly Cell[], results: ReadonlyMap<string, unknown>): HeatMap[] =>
+  cells.flatMap(({ pattern, policy, seed, task }) => {
+    const { heatMap } = results.get(task.id) as CellResult
+    if (heatMap === undefined || heatMap.columnsS.length === 0) return []
+    const inMinutes = (heatMap.columnsS.at(-1) ?? 0) > 600
+    return [
+      {
+        name: `placement-${policy}`,
+        caption: `${heatMap.value.label} by node and time under ${pattern}, policy ${policy}, seed ${seed}.`,
+        x: { label: 'Time', unit: inMinutes ? 'min' : 's' },
+        yLabel: 'Node',
+        value: { ...heatMap.value },
+        columns: heatMap.columnsS.map((atS) => Number((inMinutes ? atS / 60 : atS).toPrecision(4))),
+        rows: [...heatMap.rows],
+        cells: heatMap.cells.map((row) => [...row]),
+      },
+    ]
+  })
+
+/**
+ * Runs what a file asks for, or what is left of it. All that can be wrong with the input is found before the first run.
+ * @throws StowageError FILE_UNREADABLE, FILE_UNWRITABLE, TRACE_MALFORMED, CONFIG_*, POLICY_FAILED; the reason of the signal
+ */
+export const runExperiment = async (options: ExperimentOptions): Promise<ExperimentRecord> => {
+  const { experiment, onProgress, provenance, signal, workers } = options
+  const isService = experiment.workload.service !== undefined
+  const cells = await (isService ? serviceCells(experiment) : podsCells(experiment))
+  const results = await runTasks({
+    tasks: cells.map(({ task }) => task),
+    store: new RunStore(options.runsDirectory),
+    provenance,
+    workers,
+    signal,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  })
+  const resultOf = ({ task }: Cell): CellResult => results.get(task.id) as CellResult
+  const measured = new Set(cells.flatMap((cell) => resultOf(cell).values.map(([metric]) => metric)))
+  const known: readonly Metric[] = isService ? SERVICE_METRICS : PODS_METRICS
+  const metrics = known.filter(
+    ({ name }) => measured.has(name) && (experiment.metrics === undefined || experiment.metrics.includes(name)),
+  )
+  const wanted = new Set(metrics.map(({ name }) => name))
+  const patterns = [...new Set(cells.map(({ pattern }) => pattern))]
+  return {
+    format: 'stowage-experiment/1',
+    name: experiment.name,
+    description: experiment.description,
+    patternLabel: isService ? 'Load pattern' : 'Pods',
+    provenance,
+    policies: [...experiment.policies],
+    patterns,
+    seeds: [...experiment.seeds],
+    metrics: [...metrics],
+    measurements: cells.flatMap((cell) =>
+      resultOf(cell)
+        .values.filter(([metric]) => wanted.has(metric))
+        .map(([metric, value]) => ({ policy: cell.policy, pattern: cell.pattern, seed: cell.seed, metric, value })),
+    ),
+    references: [],
+    curves: patterns.flatMap((pattern) =>
+      curvesOf(
+        pattern,
+        new Map(
+          experiment.policies.map((policy) => [
+            policy,
+            cells.filter((cell) => cell.pattern === pattern && cell.policy === policy).map(resultOf),
+          ]),
+        ),
+        patterns.length > 1 ? `${pattern}-` : '',
+      ),
+    ),
+    heatMaps: heatMapsOf(cells, results),
+  }
+}
