@@ -102,7 +102,7 @@ describe('dual_price', () => {
     }
     assert.deepEqual(gradient('64'), [0, 0])
     // 4 pods of 8 cores for 2 GPUs, on 30 cores. On a, .2 would be left, which nobody can use.
-    assert.deepEqual(gradient('15'), [-0.2, 0])
+    assert.deepEqual(gradient('15'), [-100 * 0.2, 0])
   })
 
   test('a node that is cordoned is no part of what the cluster has', () => {
