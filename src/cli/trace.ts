@@ -37,13 +37,13 @@ export const connectionFor = ({ kubernetes }: Configuration, clock: Clock) =>
 export const addClusterSettings = (command: Command): Command =>
   addSettings(command, ({ key }) => key.startsWith('kubernetes.'))
 
-/** A trouble of each kind is said once: a server that is away for an hour must not fill the terminal. */
+/** Each trouble is said once: a server that is away for an hour must not fill the terminal. Watches that end are none. */
 export const sayOnce = (): ((kind: string, why: string) => void) => {
-  const said = new Set<string>()
-  return (kind, why) => {
-    if (said.has(`${kind} ${why}`)) return
-    said.add(`${kind} ${why}`)
-    process.stderr.write(`reading ${kind} was interrupted and goes on: ${why}\n`)
+  const said = new Set<string>(['the server ended the watch'])
+  return (_kind, why) => {
+    if (said.has(why)) return
+    said.add(why)
+    process.stderr.write(`reading was interrupted and goes on: ${why}\n`)
   }
 }
 
