@@ -3,11 +3,13 @@ import { configCommand } from './config.ts'
 import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
+import { reportCommand } from './report.ts'
 import { scheduleCommand } from './schedule.ts'
 import { simulateCommand } from './simulate.ts'
 import { traceCommand } from './trace.ts'
 import { upCommand } from './up.ts'
 import { version } from './version.ts'
+import { whatIfCommand } from './what-if.ts'
 
 const program = new Command('stowage')
   .description('Places pods on nodes with interchangeable policies, never breaks a constraint, and says why.')
@@ -36,8 +38,10 @@ for (const command of [
   explainCommand(),
   configCommand(),
   traceCommand(),
+  whatIfCommand(),
   simulateCommand(),
   experimentCommand(),
+  reportCommand(),
 ])
   program.addCommand(prepared(command, `stowage ${command.name()}`))
 
