@@ -107,13 +107,21 @@ const valueAt = ({ timesS, values }: CellSeries, atS: number): number | null => 
 }
 
 const STEPS = 100
+/** With more, bands hide each other. */
+const BANDS_AT_MOST = 4
 
 /** One figure for each quantity that has a course, with the policies' means over the seeds and their confidence intervals. */
 const curvesOf = (pattern: string, runs: ReadonlyMap<string, readonly CellResult[]>, prefix: string): Curve[] => {
   const all = [...runs.values()].flat()
-  const endS = Math.max(0, ...all.flatMap(({ series }) => series.map(({ timesS }) => timesS.at(-1) ?? 0)))
+  const endOf = ({ series }: CellResult): number => Math.max(0, ...series.map(({ timesS }) => timesS.at(-1) ?? 0))
+  // A policy's line ends where its first run does: a mean of the others would be one of other runs.
+  const endS = Math.max(0, ...Array.from(runs.values(), (results) => Math.min(...results.map(endOf))))
   const inMinutes = endS > 600
-  const timesS = Array.from({ length: STEPS + 1 }, (_, step) => (step * endS) / STEPS)
+  const ownTimesS = all[0]?.series[0]?.timesS ?? []
+  const alike = all.every(({ series }) => series[0]?.timesS.join() === ownTimesS.join())
+  const timesS = alike ? ownTimesS : Array.from({ length: STEPS + 1 }, (_, step) => (step * endS) / STEPS)
+  const seeds = all.length / runs.size
+  const withBands = seeds > 1 && runs.size <= BANDS_AT_MOST
   return (all[0]?.series ?? []).map((first, at): Curve => {
     const lines = Array.from(runs, ([policy, results]) => {
       const points: [number, number | null][] = []
@@ -124,19 +132,18 @@ const curvesOf = (pattern: string, runs: ReadonlyMap<string, readonly CellResult
           const value = one === undefined ? null : valueAt(one, timeS)
           return value === null ? [] : [value]
         })
-        // A mean of those runs only that last longest would be one of others.
         const whole = values.length === results.length ? estimate(values) : undefined
-        const x = inMinutes ? timeS / 60 : timeS
-        points.push([x, whole?.mean ?? null])
-        band.push([whole?.low ?? 0, whole?.high ?? 0])
+        points.push([inMinutes ? timeS / 60 : timeS, whole?.mean ?? null])
+        // No quantity here is negative.
+        band.push([Math.max(0, whole?.low ?? 0), whole?.high ?? 0])
       }
-      return { name: policy, points, ...(results.length > 1 ? { band } : {}) }
+      return { name: policy, points, ...(withBands ? { band } : {}) }
     })
     return {
       name: `${prefix}${first.name}-over-time`,
-      caption: `${first.label} over time under ${pattern}: mean of ${all.length / runs.size} seeds, bands are 95 % confidence intervals.`,
-      x: { label: 'Time', unit: inMinutes ? 'min' : 's', min: 0 },
-      y: { label: first.label, unit: first.unit },
+      caption: `${first.label} over time, ${pattern}: mean of ${seeds} seeds${withBands ? '; bands are 95 % confidence intervals' : ''}.`,
+      x: { label: 'Time', unit: inMinutes ? 'min' : 's', min: 0, max: inMinutes ? endS / 60 : endS },
+      y: { label: first.label, unit: first.unit, min: 0 },
       lines,
     }
   })
@@ -145,18 +152,23 @@ const curvesOf = (pattern: string, runs: ReadonlyMap<string, readonly CellResult
 const heatMapsOf = (cells: readonly Cell[], results: ReadonlyMap<string, unknown>): HeatMap[] =>
   cells.flatMap(({ pattern, policy, seed, task }) => {
     const { heatMap } = results.get(task.id) as CellResult
-    if (heatMap === undefined || heatMap.columnsS.length === 0) return []
-    const inMinutes = (heatMap.columnsS.at(-1) ?? 0) > 600
+    const endS = heatMap?.columnsS.at(-1) ?? 0
+    if (heatMap === undefined || endS === 0) return []
+    const inMinutes = endS > 600
+    const columns = Array.from({ length: STEPS }, (_, step) => (step * endS) / (STEPS - 1))
     return [
       {
         name: `placement-${policy}`,
-        caption: `${heatMap.value.label} by node and time under ${pattern}, policy ${policy}, seed ${seed}.`,
+        caption: `${heatMap.value.label}${heatMap.value.unit === '' ? '' : ` (${heatMap.value.unit})`} by node and time: ${pattern}, policy ${policy}, seed ${seed}.`,
         x: { label: 'Time', unit: inMinutes ? 'min' : 's' },
         yLabel: 'Node',
         value: { ...heatMap.value },
-        columns: heatMap.columnsS.map((atS) => Number((inMinutes ? atS / 60 : atS).toPrecision(4))),
+        columns: columns.map((atS) => (inMinutes ? atS / 60 : atS)),
         rows: [...heatMap.rows],
-        cells: heatMap.cells.map((row) => [...row]),
+        cells: heatMap.cells.map((values) => {
+          const series = { name: '', label: '', unit: '', timesS: heatMap.columnsS, values }
+          return columns.map((atS) => valueAt(series, atS) ?? 0)
+        }),
       },
     ]
   })

@@ -101,10 +101,12 @@ const fragmentationOf = (arrivals: readonly Arrival[]): SimulationOptions['fragm
   }
 }
 
+const hasGpus = ({ allocatable }: NodeShape): boolean => Object.keys(allocatable).some((name) => /\/gpu/.test(name))
+
 const ROWS_AT_MOST = 100
 const COLUMNS_AT_MOST = 120
 
-/** Keeps what was on each node when: at even times, half of which go whenever there are too many. */
+/** Keeps how much of each node was taken when, of its GPUs where any node has some (then only such nodes are shown), else of its cpu: at even times, half of which go whenever there are too many. */
 class HeatMapObserver {
   readonly #gpus: boolean
   readonly #names: readonly string[]
@@ -114,9 +116,10 @@ class HeatMapObserver {
   #columns: { readonly atMs: number; readonly values: readonly number[] }[] = []
 
   constructor(nodes: readonly NodeShape[]) {
-    this.#gpus = nodes.some(({ allocatable }) => Object.keys(allocatable).some((name) => /gpu/.test(name)))
-    this.#names = nodes.map(({ name }) => name)
-    this.#perRow = Math.ceil(nodes.length / ROWS_AT_MOST)
+    const withGpus = nodes.filter(hasGpus)
+    this.#gpus = withGpus.length > 0
+    this.#names = (this.#gpus ? withGpus : nodes).map(({ name }) => name)
+    this.#perRow = Math.ceil(this.#names.length / ROWS_AT_MOST)
   }
 
   after(cluster: ClusterView, atMs: number): void {
@@ -174,7 +177,7 @@ export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunI
   })
   const result = await simulation.run()
   const { disruptions, imbalance, pendingMs, pendingPods, podsPerNode, utilisation } = result
-  const gpuMilli = nodes.some(({ allocatable }) => Object.keys(allocatable).some((name) => /gpu/.test(name)))
+  const withGpus = nodes.some(hasGpus)
   const values = new Map<string, number>([
     ['cpu_utilisation', 100 * utilisation.cpu],
     ['memory_utilisation', 100 * utilisation.memory],
@@ -188,7 +191,7 @@ export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunI
     ['empty_nodes', podsPerNode.emptyNodes],
     ['disruptions', Object.values(disruptions).reduce((sum, count) => sum + count, 0)],
   ])
-  if (gpuMilli) {
+  if (withGpus) {
     values.set('gpu_utilisation', 100 * utilisation.gpu)
     values.set('gpu_imbalance', 100 * imbalance.gpu)
   }
@@ -207,7 +210,7 @@ export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunI
     series: [
       seriesOf('cpu', 'Requested CPU', '% of capacity', (at) => 100 * (series[at]?.cpu ?? 0)),
       seriesOf('memory', 'Requested memory', '% of capacity', (at) => 100 * (series[at]?.memory ?? 0)),
-      ...(gpuMilli ? [seriesOf('gpu', 'Allocated GPUs', '% of capacity', (at) => 100 * (series[at]?.gpu ?? 0))] : []),
+      ...(withGpus ? [seriesOf('gpu', 'Allocated GPUs', '% of capacity', (at) => 100 * (series[at]?.gpu ?? 0))] : []),
       ...(result.fragmentation === undefined
         ? []
         : [seriesOf('fragmented', 'Fragmented GPUs', 'GPUs', (at) => (series[at]?.fragmentedGpuMilli ?? 0) / 1000)]),

@@ -22,6 +22,8 @@ export const SERVICE_METRICS: readonly Metric[] = [
 ]
 
 const COLUMNS = 100
+/** Of the courses: windows long enough for a percentile. */
+const SAMPLES = 60
 
 /** How many replicas were on each node when. */
 const heatMapOf = ({ durationMs, nodes, replicas }: LoadRunResult): CellHeatMap => {
@@ -48,7 +50,7 @@ const heatMapOf = ({ durationMs, nodes, replicas }: LoadRunResult): CellHeatMap 
 
 /** @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN */
 export const runService = (input: ServiceRunInput): Promise<CellResult> => {
-  const result = runLoad(input)
+  const result = runLoad({ ...input, sampleMs: Math.max(1000, input.pattern.durationMs / SAMPLES) })
   const { replicas, series, summary } = result
   const percent = (part: number): number => (summary.requests === 0 ? 0 : (100 * part) / summary.requests)
   const replicaMs = replicas.reduce(
