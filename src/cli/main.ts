@@ -4,6 +4,7 @@ import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
 import { reportCommand } from './report.ts'
+import { loadCommand } from './load.ts'
 import { scheduleCommand } from './schedule.ts'
 import { simulateCommand } from './simulate.ts'
 import { traceCommand } from './trace.ts'
@@ -41,6 +42,7 @@ for (const command of [
   whatIfCommand(),
   simulateCommand(),
   experimentCommand(),
+  loadCommand(),
   reportCommand(),
 ])
   program.addCommand(prepared(command, `stowage ${command.name()}`))

@@ -80,7 +80,7 @@ export const parseSettings = <T extends z.ZodType>(schema: T, file: string, text
       ...(meant === undefined ? {} : { todo: `did you mean ${meant}?` }),
     })
   }
-  const found = path.length === 0 ? value : (document.getIn(path) as unknown)
+  const found = path.length === 0 ? value : document.getIn(path)
   const what = path.length === 0 ? 'the file' : path.join('.')
   throw new StowageError('CONFIG_INVALID_VALUE', {
     found: `${file} line ${lineOf(document, lines, path)}: ${what}${found === undefined ? ' is missing' : ` is ${shown(found)}`}`,

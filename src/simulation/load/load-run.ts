@@ -133,10 +133,9 @@ export const openCluster = (input: LoadRunInput): ReplicaCluster => {
 
 /**
  * Runs a scenario under a pattern to its end.
- * @param signal looked at between entries of the series
- * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN; the reason of `signal`
+ * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN
  */
-export const runLoad = (input: LoadRunInput, signal?: AbortSignal): LoadRunResult => {
+export const runLoad = (input: LoadRunInput): LoadRunResult => {
   const { pattern, sampleMs = 1000, scenario, seed } = input
   const { durationMs, maxUsers, minUsers } = createPattern({ ...pattern, seed })
   if (!(sampleMs > 0))
@@ -155,7 +154,6 @@ export const runLoad = (input: LoadRunInput, signal?: AbortSignal): LoadRunResul
   let nextSyncMs = syncMs
   let nextSampleMs = sampleMs
   for (let atMs = 0; atMs < durationMs; ) {
-    signal?.throwIfAborted()
     atMs = Math.min(durationMs, nextSampleMs, nextSyncMs)
     cluster.runUntil(warmUpMs + atMs)
     if (atMs === nextSampleMs || atMs === durationMs) {

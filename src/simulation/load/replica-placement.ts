@@ -56,7 +56,7 @@ export class ReplicaPlacement {
       ...object,
       metadata: { ...object.metadata, uid: object.metadata?.name ?? '', resourceVersion: String(++this.#pods) },
     })
-    const decision = this.#cycle.decideAtOnce(pod, this.#profile)
+    const decision = this.#cycle.decideAtOnce(pod, this.#profile, false)
     this.#version++
     if (decision.node < 0) return { reason: decision.facts.message }
     this.#cluster.assume({ ...pod, nodeName: decision.nodeName, gpuDevices: decision.devices }, decision.node)
