@@ -7,6 +7,7 @@ import { systemClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
 import type { ObjectFeed } from '../../src/cluster/feed.ts'
 import type {
+  Condition,
   KubeList,
   KubeObject,
   NodeObject,
@@ -16,6 +17,7 @@ import type {
   PodStatus,
   Quantities,
 } from '../../src/cluster/objects.ts'
+import { SELECTED_NODE } from '../../src/cluster/volumes.ts'
 import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
 import { ListWatch } from '../../src/kubernetes/list-watch.ts'
 import {
@@ -218,6 +220,13 @@ const VOLUMES = '/api/v1/persistentvolumes'
 const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims'
 
 const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
+
+const scheduledOf = ({ status }: PodObject): Condition | undefined =>
+  status?.conditions?.find(({ type }) => type === 'PodScheduled')
+
+/** Names of the claims that a pod names. */
+export const claimsOf = ({ spec }: PodObject): string[] =>
+  (spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [])
 
 const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
   a.size === b.size && [...a].every((name) => b.has(name))
@@ -556,39 +565,62 @@ export class KubeScheduler {
   /** Creates a pod and waits for what becomes of it. @throws RefusedByApi */
   async decide(pod: PodObject): Promise<Decided> {
     const key = keyOf(pod)
-    const claiming = (pod.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined)
-    const placed = new Set(
-      [...this.#pods]
-        .filter(([, { spec, metadata }]) => spec?.nodeName && metadata?.deletionTimestamp === undefined)
-        .map(([key]) => key),
-    )
+    const claiming = claimsOf(pod).length > 0
+    const staying = this.#staying()
     const created = await this.#create(pod)
     const seen = await this.#podsChanged.until(`kube-scheduler decides about ${key}`, () => {
       const now = this.#pods.get(key)
       if (now === undefined) return undefined
-      const condition = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+      const condition = scheduledOf(now)
       // A pod whose claims are still to be bound shows its node so.
       const chosen = now.spec?.nodeName || (claiming && now.status?.nominatedNodeName)
       return chosen || condition?.status === 'False' ? now : undefined
     })
-    const condition = seen.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+    return { created, seen, verdict: await this.#verdictOn(seen, staying) }
+  }
+
+  /** Names of the pods that have a node and are not on their way. */
+  #staying(): ReadonlySet<string> {
+    const stays = ([, { spec, metadata }]: [string, PodObject]): boolean =>
+      Boolean(spec?.nodeName) && metadata?.deletionTimestamp === undefined
+    return new Set([...this.#pods].filter(stays).map(([key]) => key))
+  }
+
+  /** @param staying the pods that stayed before it was tried */
+  async #verdictOn(seen: PodObject, staying: ReadonlySet<string>): Promise<Verdict> {
+    const condition = scheduledOf(seen)
     const refused = condition?.status === 'False'
     const node = seen.spec?.nodeName ?? (refused ? '' : (seen.status?.nominatedNodeName ?? ''))
     const gated = condition?.reason === 'SchedulingGated'
     const message = node === '' && !gated ? (condition?.message ?? '') : ''
     const evicting = Number(/preempting (\d+) victims$/.exec(message)?.[1] ?? 0)
+    const room = seen.status?.nominatedNodeName ?? ''
     return {
-      created,
-      seen,
-      verdict: {
-        outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
-        node: evicting > 0 ? (seen.status?.nominatedNodeName ?? '') : node,
-        victims: evicting > 0 ? await this.#evicted(evicting, seen.status?.nominatedNodeName ?? '', placed) : new Set(),
-        message,
-        feasible: this.#extender.take(seen.metadata?.uid ?? ''),
-        scores: this.#log.takeScores(key),
-      },
+      outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
+      node: evicting > 0 ? room : node,
+      victims: evicting > 0 ? await this.#evicted(evicting, room, staying) : new Set(),
+      message,
+      feasible: this.#extender.take(seen.metadata?.uid ?? ''),
+      scores: this.#log.takeScores(keyOf(seen)),
     }
+  }
+
+  /**
+   * Wakes a pod that lacked room, by a pod that leaves a node which is not there, and waits for what becomes of it now.
+   * @returns undefined if nothing new does
+   */
+  async triesAgain(pod: PodObject): Promise<Decided | undefined> {
+    const key = keyOf(pod)
+    const staying = this.#staying()
+    const before = scheduledOf(pod)?.message
+    await this.#passBarrier()
+    await deleteObject(this.#connection, PODS, 'default', `barrier-${this.#barriers - 1}`, { gracePeriodSeconds: 0 })
+    const find = (): PodObject | undefined => {
+      const now = this.#pods.get(key)
+      return now !== undefined && (now.spec?.nodeName || scheduledOf(now)?.message !== before) ? now : undefined
+    }
+    const seen = await this.#podsChanged.until(`${key} is tried again`, find, 2_500).catch(() => undefined)
+    return seen === undefined ? undefined : { created: seen, seen, verdict: await this.#verdictOn(seen, staying) }
   }
 
   /** Names of so many of these pods once they are gone or on their way, less those of the node that were before. */
@@ -608,21 +640,38 @@ export class KubeScheduler {
     return new Set(find())
   }
 
-  /** Waits until a pod for which room was made is bound. @returns it, undefined if that does not happen soon */
+  /**
+   * Waits until a pod for which room was made is bound, and plays provisioner for it.
+   * @returns it, undefined if that does not happen soon
+   */
   async boundLater(pod: PodObject): Promise<PodObject | undefined> {
-    const find = (): PodObject | undefined => {
+    for (let waitedMs = 0; waitedMs < 4_000; waitedMs += 100) {
       const now = this.#pods.get(keyOf(pod))
-      return now?.spec?.nodeName ? now : undefined
+      if (now?.spec?.nodeName) return now
+      for (const name of claimsOf(pod)) {
+        const node = await this.#nodeOfClaim(name)
+        if (node !== undefined) return this.provisioned(pod, node || (now?.status?.nominatedNodeName ?? ''))
+      }
+      await pause(100)
     }
-    return this.#podsChanged.until('the pod is bound', find, 4_000).catch(() => undefined)
+    return undefined
+  }
+
+  /** The node for which kube-scheduler waits for the claim to be bound, '' if it takes a volume that is there; else undefined. */
+  async #nodeOfClaim(name: string): Promise<string | undefined> {
+    const { status, body } = await this.#connection.request({ method: 'GET', path: `${CLAIMS}/${name}` })
+    if (status === 404) return undefined
+    const { metadata, spec } = body as PersistentVolumeClaimObject
+    if (spec?.volumeName !== undefined) return undefined
+    const node = metadata?.annotations?.[SELECTED_NODE]
+    if (node !== undefined) return node
+    const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
+    return volumes.items?.some(({ spec }) => spec?.claimRef?.name === name) ? '' : undefined
   }
 
   /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
   async provisioned(pod: PodObject, node: string): Promise<PodObject> {
-    const claims = (pod.spec?.volumes ?? []).flatMap(
-      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [],
-    )
-    for (const name of claims) {
+    for (const name of claimsOf(pod)) {
       const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       if (claim.spec?.volumeName !== undefined) continue
       // A volume that was there already is reserved for the claim; else one is asked for by an annotation.

@@ -79,6 +79,8 @@ const blindness: ReadonlyMap<string, Blindness> = new Map<string, Blindness>([
       }),
     },
   ],
+  ['input pods that terminate', { pod: (pod) => ({ ...pod, metadata: without(pod.metadata, 'deletionTimestamp') }) }],
+  ['input nominated nodes', { pod: (pod) => ({ ...pod, status: without(pod.status, 'nominatedNodeName') }) }],
   ['input user namespaces', { pod: (pod) => ({ ...pod, spec: without(pod.spec, 'hostUsers') }) }],
 ])
 

@@ -724,7 +724,7 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
   ).chain(([nodes, placed]) =>
     record({
       modest: focusOf(number).startsWith('volumes') ? constant(true) : weighted([1, false], [2, true]),
-      graceful: weighted([3, false], [1, true]),
+      graceful: weighted([focusOf(number) === 'preemption' ? 1 : 3, false], [1, true]),
       shapes: array(nodeShape(focusOf(number)), { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
         minLength: placed,
