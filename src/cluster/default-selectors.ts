@@ -6,7 +6,7 @@ import { textOf } from './wire.ts'
 /** Kinds whose objects select pods of their namespace. */
 export type SelectingKind = 'Service' | 'ReplicaSet' | 'StatefulSet' | 'ReplicationController'
 
-const NO_KEYS: ReadonlySet<string> = new Set()
+const NO_KEYS: ReadonlySet<string | undefined> = new Set()
 
 interface OfNamespace {
   /** another number after each change */
