@@ -115,22 +115,23 @@ const figures = (course: Course, moment: boolean): string[] => {
   ]
 }
 
-const renderMoved = ({ agree, compared, decisions, moved, policy }: Alternative, moment: boolean): string[] => {
+const renderMoved = ({ agree, compared, decisions, moved, policy }: Alternative): string[] => {
   const shown = moved.slice(0, MOVED_SHOWN).map(({ now, pod, recorded }) => {
     const from = recorded === '' ? 'pending' : recorded
     return `  ${pod}: ${from} -> ${now === '' ? 'pending' : now}`
   })
   const more = moved.length > MOVED_SHOWN ? [`  and ${moved.length - MOVED_SHOWN} more (--json has them all)`] : []
-  const head = moment
-    ? `${policy}: ${moved.length} pods would get a node`
-    : `${policy}: decides ${decisions.alike} of ${decisions.compared} as was decided, each in the cluster as it was then; in its own course ${agree} of ${compared} pods are on the node where they were, ${moved.length} elsewhere`
+  const head =
+    decisions === undefined
+      ? `${policy}: ${moved.length} pods would get a node`
+      : `${policy}: decides ${decisions.alike} of ${decisions.compared} as was decided, each in the cluster as it was then; in its own course ${agree} of ${compared} pods are on the node where they were, ${moved.length} elsewhere`
   return [head, ...shown, ...more]
 }
 
 const render = (result: WhatIf): string[] => {
   const { durationMs, keptPods, leftOut, nodes, pods, policies, recorded } = result
   const moment = durationMs === 0
-  const courses = [...(moment ? [] : [recorded]), ...policies]
+  const courses = [...(recorded === undefined ? [] : [recorded]), ...policies]
   const head = moment
     ? ['', 'placed', 'pending', 'cpu', 'memory', 'gpu', 'preempted']
     : ['', 'placed', 'pending', 'p50', 'p95', 'p99', 'cpu', 'memory', 'gpu', 'imb.cpu', 'imb.mem', 'preempted']
@@ -145,7 +146,8 @@ const render = (result: WhatIf): string[] => {
     ...courses.flatMap(({ policy, waitingBecause }) =>
       waitingBecause.map(({ reason, pods: count }) => `${policy}: ${count} pending: ${reason}`),
     ),
-    ...policies.flatMap((alternative) => renderMoved(alternative, moment)),
+    // Where nobody placed anything, every pod would be elsewhere.
+    ...(recorded === undefined && !moment ? [] : policies.flatMap(renderMoved)),
   ]
 }
 

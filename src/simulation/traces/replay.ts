@@ -73,12 +73,11 @@ export const nodeShapeOf = ({ metadata = {}, spec = {}, status = {} }: NodeObjec
   }
 }
 
-/** The pod as it comes in a replay: with the duration it had, or none, and with or without its node. */
+/** The pod as it comes in a replay: with the duration it had, else the one it says it has, and with or without its node. */
 const comingPod = (
   object: PodObject,
   { durationMs, name, node }: { durationMs: number | undefined; name: string; node: string },
 ): PodObject => {
-  const { [DURATION_ANNOTATION]: _, ...annotations } = object.metadata?.annotations ?? {}
   const { nodeName: _before, schedulingGates: _gates, ...spec } = object.spec ?? {}
   return {
     apiVersion: 'v1',
@@ -86,8 +85,9 @@ const comingPod = (
     metadata: {
       ...object.metadata,
       name,
-      annotations:
-        durationMs === undefined ? annotations : { ...annotations, [DURATION_ANNOTATION]: `${durationMs}ms` },
+      ...(durationMs === undefined
+        ? {}
+        : { annotations: { ...object.metadata?.annotations, [DURATION_ANNOTATION]: `${durationMs}ms` } }),
     },
     spec: node === '' ? spec : { ...spec, nodeName: node },
   }

@@ -41,9 +41,10 @@ export interface Moved {
 export interface Alternative extends Course {
   /**
    * Of the decisions that were recorded, how many it takes alike when it is asked about each in the cluster as it was then:
-   * all of them if it was live and draws nothing, but for what happened within the moment of a decision.
+   * all of them if it was live and draws nothing, but for what happened within the moment of a decision. undefined: none was
+   * recorded.
    */
-  readonly decisions: { readonly compared: number; readonly alike: number }
+  readonly decisions: { readonly compared: number; readonly alike: number } | undefined
   /** pods that both placed, and how many of them are on the same node in the policy's own course, where each decision changes the next */
   readonly compared: number
   readonly agree: number
@@ -60,7 +61,8 @@ export interface WhatIf {
   /** pods that had their node from the start, and keep it */
   readonly keptPods: number
   readonly leftOut: Replay['leftOut']
-  readonly recorded: Course
+  /** undefined: in this trace nobody placed anything */
+  readonly recorded: Course | undefined
   readonly policies: readonly Alternative[]
 }
 
@@ -152,7 +154,7 @@ const decisionsAlike = async (
   replay: Replay,
   { fallback, policy }: Serving,
   options: WhatIfOptions,
-): Promise<Alternative['decisions']> => {
+): Promise<NonNullable<Alternative['decisions']>> => {
   const chosen = new Map<string, string>()
   const nodeOf = (pod: string): string => replay.placeable.get(pod)?.bind?.node ?? ''
   const note = (pod: string, node: string): void => {
@@ -181,8 +183,11 @@ export const whatIf = async (options: WhatIfOptions): Promise<WhatIf> => {
   const lives = [...replay.placeable.values()]
   const preempted = trace.events.filter((event) => event.event === 'end' && event.how === 'preempted').length
   const alternatives: Alternative[] = []
+  const isDecided = lives.some(({ bind }) => bind !== undefined)
   // Nothing is left to decide there, so whichever policy it is is not asked.
-  const asItWas = await simulate(recordedCourse(replay), policies[0](), options, 'recorded', () => undefined)
+  const asItWas = isDecided
+    ? await simulate(recordedCourse(replay), policies[0](), options, 'recorded', () => undefined)
+    : undefined
   for (const make of policies) {
     const one = make()
     const placedOn = new Map<string, string>()
@@ -207,7 +212,7 @@ export const whatIf = async (options: WhatIfOptions): Promise<WhatIf> => {
       pendingMs: result.pendingMs,
       ...sharesIn(result),
       preemptions: result.disruptions.preempted,
-      decisions: await decisionsAlike(asDecided, make(), options),
+      decisions: isDecided ? await decisionsAlike(asDecided, make(), options) : undefined,
       compared,
       agree,
       moved,
@@ -219,7 +224,7 @@ export const whatIf = async (options: WhatIfOptions): Promise<WhatIf> => {
     pods: lives.length,
     keptPods: replay.arrivals.length - lives.length,
     leftOut: replay.leftOut,
-    recorded: recordedFigures(lives, asItWas, preempted),
+    recorded: asItWas === undefined ? undefined : recordedFigures(lives, asItWas, preempted),
     policies: alternatives,
   }
 }
