@@ -294,6 +294,8 @@ const runFile = async (file: string, options: FileOptions): Promise<void> => {
 /** `stowage experiment FILE`, `stowage experiment fgd`, `stowage experiment binpacking` */
 export const experimentCommand = (): Command =>
   new Command('experiment')
+    // --out and --json of `experiment fgd` are its own, not its parent's.
+    .enablePositionalOptions()
     .argument('<file>', 'an experiment in YAML')
     .description('Compares policies on the same arrivals, seed by seed, and keeps what was measured.')
     .option('--workers <n>', 'threads', wholeFrom(1), availableParallelism())

@@ -16,6 +16,7 @@ const program = new Command('stowage')
   .description('Places pods on nodes with interchangeable policies, never breaks a constraint, and says why.')
   .version(version)
   .showHelpAfterError('(stowage --help lists the commands)')
+  .enablePositionalOptions()
   .exitOverride()
   .configureHelp({ showGlobalOptions: true })
   .addHelpText(
