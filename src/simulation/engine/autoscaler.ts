@@ -5,7 +5,7 @@ import { ClusterState } from '../../cluster/state.ts'
 import { ALLOWED, type Check, type Constraint, isPodRefusal } from '../../constraints/constraint.ts'
 import { createConstraints } from '../../constraints/registry.ts'
 import type { NodeShape } from '../node-shapes.ts'
-import { nodeObject } from '../virtual-node-object.ts'
+import { simulatedNode } from './simulated-node.ts'
 import type { AutoscalerOptions } from './options.ts'
 
 const MOST_ADDED = 100
@@ -129,7 +129,7 @@ class ImaginedNodes {
 
   #add(shape: NodeShape): string {
     const name = `imagined-${this.#nodes++}`
-    this.#state.applyNode(this.#state.readNode(nodeObject({ ...shape, name }, 0, 0)))
+    this.#state.applyNode(this.#state.readNode(simulatedNode({ ...shape, name }, name)))
     return name
   }
 

@@ -15,16 +15,17 @@ import {
   type SchedulingObserver,
 } from '../../scheduling/ports.ts'
 import { Scheduler } from '../../scheduling/scheduler.ts'
-import { MAX_NODES, type NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../node-shapes.ts'
 import { DURATION_ANNOTATION, parseDurationMs } from '../pod-stages.ts'
 import { evictionDelayMs, noExecuteTaints } from '../taint-eviction.ts'
-import { nodeObject, withoutUnreachableTaints, withUnreachableTaints } from '../virtual-node-object.ts'
+import { withoutUnreachableTaints, withUnreachableTaints } from '../virtual-node-object.ts'
 import { WORKLOAD_GATE } from '../workload.ts'
 import { Autoscaler, IDLE_MS } from './autoscaler.ts'
 import type { Disruption, SimulationEvent, SimulationStep } from './events.ts'
 import { Measures, spreadOf } from './measures.ts'
 import type { SimulatedCluster, SimulationOptions, SimulationProgress } from './options.ts'
 import { PodRecords, SimulatedState } from './pod-records.ts'
+import { simulatedNode } from './simulated-node.ts'
 import { ClusterObjects } from './cluster-objects.ts'
 import type { Shares, SimulationResult } from './result.ts'
 
@@ -407,7 +408,9 @@ export class Simulation implements SimulatedCluster {
     const object: PodObject = { ...given, metadata: { ...metadata, name, namespace, uid }, spec: this.#resolved(spec) }
     this.#objects.podComes(object)
     const createdAtMs = this.#clock.nowMs()
-    const pod: Pod = { ...this.#records.read(object), schedulerName: SCHEDULER_NAME, createdAtMs, nodeName: '' }
+    const read = this.#records.read(object)
+    const resourceVersion = this.#nextVersion()
+    const pod: Pod = { ...read, resourceVersion, schedulerName: SCHEDULER_NAME, createdAtMs, nodeName: '' }
     const { departures = true, speed = 1 } = this.#options
     const durationText = departures ? metadata.annotations?.[DURATION_ANNOTATION] : undefined
     const durationMs = durationText === undefined ? undefined : parseDurationMs(durationText) / speed
@@ -426,10 +429,10 @@ export class Simulation implements SimulatedCluster {
     this.#byName.set(key, life)
     const { nodeName = '' } = spec
     if (nodeName !== '') {
-      this.#placed(life, this.#records.read(object), nodeName)
+      this.#placed(life, read, nodeName)
       return
     }
-    this.#show(life, pod)
+    this.#show(pod)
     const gates = spec.schedulingGates ?? []
     if (gates.some(({ name: gate }) => gate === WORKLOAD_GATE))
       this.#after(GATE_OPENS_MS, 'timer', () => this.#open(life))
@@ -454,15 +457,19 @@ export class Simulation implements SimulatedCluster {
     const schedulingGates = (object.spec?.schedulingGates ?? []).filter(({ name }) => name !== WORKLOAD_GATE)
     const { createdAtMs } = pod
     const opened = this.cluster.readPod({ ...object, spec: { ...object.spec, schedulingGates } })
-    life.pod = { ...opened, schedulerName: SCHEDULER_NAME, createdAtMs }
-    this.#show(life, life.pod)
+    life.pod = { ...opened, resourceVersion: this.#nextVersion(), schedulerName: SCHEDULER_NAME, createdAtMs }
+    this.#show(life.pod)
   }
 
-  /** The scheduler sees the pod so. */
-  #show({ pod: { uid } }: Life, pod: Pod): void {
-    const resourceVersion = String(++this.#version)
-    this.cluster.willRead({ ...pod, resourceVersion })
+  /** The scheduler sees the pod so, which has a version of its own. */
+  #show(pod: Pod): void {
+    const { resourceVersion, uid } = pod
+    this.cluster.willRead(pod)
     this.#scheduler.pods.seen({ metadata: { uid, resourceVersion } })
+  }
+
+  #nextVersion(): string {
+    return String(++this.#version)
   }
 
   /** A bind was accepted, or the pod came with its node. */
@@ -470,8 +477,9 @@ export class Simulation implements SimulatedCluster {
     this.#moveTo()
     const startedAtMs = Math.floor(this.#clock.nowMs() / 1000) * 1000
     life.nodeName = nodeName
-    life.pod = { ...pod, nodeName, controller: '', phase: 'Running', startedAtMs }
-    this.#show(life, life.pod)
+    const resourceVersion = this.#nextVersion()
+    life.pod = { ...pod, resourceVersion, nodeName, controller: '', phase: 'Running', startedAtMs }
+    this.#show(life.pod)
     const devices = this.cluster.gpus.devicesOf(pod.uid)
     this.#pods.placed++
     this.#running++
@@ -505,7 +513,8 @@ export class Simulation implements SimulatedCluster {
       this.#end(life, why)
       return
     }
-    this.#show(life, { ...life.pod, deleting: true, preempted: why === 'preempted' })
+    const resourceVersion = this.#nextVersion()
+    this.#show({ ...life.pod, resourceVersion, deleting: true, preempted: why === 'preempted' })
     const graceMs = (life.object.spec?.terminationGracePeriodSeconds ?? 30) * 1000
     this.#after(Math.min(STOP_WITHIN_MS, graceMs), 'pod-left', () => this.#end(life, why))
   }
@@ -578,9 +587,7 @@ export class Simulation implements SimulatedCluster {
       })
     this.#moveTo()
     this.#knownNodes.add(shape.name)
-    const number = (this.#knownNodes.size - 1) % MAX_NODES
-    const object = nodeObject(shape, number, this.#clock.nowMs())
-    object.metadata = { ...object.metadata, uid: `uid-${++this.#uids}` }
+    const object = simulatedNode(shape, `uid-${++this.#uids}`)
     const node: SimulatedNode = { shape, object, silent: false, leaving: false, idle: undefined, fromAutoscaler }
     this.#nodes.set(shape.name, node)
     this.#showNode(node)
@@ -593,7 +600,7 @@ export class Simulation implements SimulatedCluster {
   #changeNode(node: SimulatedNode | undefined, shape: NodeShape): void {
     if (node === undefined) return
     this.#moveTo()
-    const { metadata, spec, status } = nodeObject(shape, 0, this.#clock.nowMs())
+    const { metadata, spec, status } = simulatedNode(shape, '')
     const { metadata: before, spec: specBefore } = node.object
     node.object = {
       ...node.object,

@@ -10,8 +10,8 @@ import { createConstraints } from '../../constraints/registry.ts'
 import { StowageError } from '../../errors/catalogue.ts'
 import { demandOf, workloadOfPods } from '../../policies/gpu/workload.ts'
 import { fragmentationFor } from '../engine/gpu-demand.ts'
+import { simulatedNode } from '../engine/simulated-node.ts'
 import type { NodeShape } from '../node-shapes.ts'
-import { nodeObject } from '../virtual-node-object.ts'
 import type { Environment, Observation, ObservationBuffers, Step } from './environment.ts'
 import { PlacementFeatures } from './placement-features.ts'
 import type { ComingPod, PodSource } from './pod-source.ts'
@@ -183,7 +183,7 @@ export class PlacementEnvironment implements Environment {
   /** @throws StowageError POD_MALFORMED, NODE_MALFORMED; BAD_REQUEST for buffers of another size */
   constructor({ buffers, nodes, source, stepsAtMost, weights }: PlacementOptions) {
     for (const [number, shape] of nodes.entries())
-      this.#state.applyNode(this.#state.readNode(nodeObject(shape, number, 0)))
+      this.#state.applyNode(this.#state.readNode(simulatedNode(shape, `node-${number}`)))
     this.#nodes = Int32Array.from(this.#state.order.subarray(0, this.#state.nodeCount))
     this.#slots = new Int32Array(this.#state.nodeCapacity).fill(-1)
     for (const [slot, node] of this.#nodes.entries()) this.#slots[node] = slot
