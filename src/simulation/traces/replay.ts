@@ -41,6 +41,8 @@ const UNSCHEDULABLE: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 
 /** Events of one time happen before arrivals: a pod that was deleted as it came must have come. */
 const SOON_MS = 0.001
 
+const isPlaced = ({ pod }: Arrival): boolean => pod.spec?.nodeName !== undefined
+
 /** When each pod that was bound was decided for, at the earliest. */
 const decisionTimes = (lives: readonly PodLife[]): ReadonlyMap<PodLife, number> => {
   const times = new Map<PodLife, number>()
@@ -167,7 +169,8 @@ export const replayOf = (trace: RecordedTrace, order: ReplayOrder): Replay => {
       })
     if (nodeAtFirst === '') placeable.set(`${namespace}/${ownName}`, life)
   }
-  arrivals.sort((a, b) => a.atMs - b.atMs)
+  // Whoever has its node is there before anything is decided.
+  arrivals.sort((a, b) => a.atMs - b.atMs || Number(isPlaced(b)) - Number(isPlaced(a)))
   events.sort((a, b) => a.atMs - b.atMs)
   return {
     nodes,
