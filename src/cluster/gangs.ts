@@ -20,6 +20,7 @@ export interface GangMembership {
 export interface PodGroup {
   readonly namespace: string
   readonly name: string
+  readonly uid: string
   /** so many are placed together or none; 1: each for itself */
   readonly minCount: number
   readonly timeoutMs: number | undefined
@@ -102,6 +103,7 @@ export const readPodGroup = ({ metadata = {}, spec = {} }: PodGroupObject): PodG
   return {
     namespace: textOf(metadata.namespace),
     name: textOf(metadata.name),
+    uid: textOf(metadata.uid),
     minCount: minCount as number,
     timeoutMs: typeof scheduleTimeoutSeconds === 'number' ? scheduleTimeoutSeconds * 1000 : undefined,
   }

@@ -2,7 +2,7 @@ import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import { type Pod, podKey } from '../cluster/pod.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import type { Evictor } from '../scheduling/ports.ts'
+import type { Evictor, Preemptor } from '../scheduling/ports.ts'
 import type { ApiRequest, Connection } from './connection.ts'
 import { objectPath, PODS, STRATEGIC_MERGE_PATCH } from './objects.ts'
 import { apiTime } from './reporter.ts'
@@ -25,7 +25,7 @@ export class ApiEvictor implements Evictor {
   }
 
   /** @throws StowageError API_REFUSED if the server refuses, or does not answer often enough */
-  async evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean> {
+  async evict(victim: Pod, preemptor: Preemptor, signal: AbortSignal): Promise<boolean> {
     const { namespace, name, uid } = victim
     const path = objectPath(PODS, namespace, name)
     if (!victim.preempted) {
@@ -33,7 +33,7 @@ export class ApiEvictor implements Evictor {
         type: 'DisruptionTarget',
         status: 'True',
         reason: 'PreemptionByScheduler',
-        message: `${preemptor.schedulerName}: preempting to accommodate a higher priority pod`,
+        message: `${preemptor.schedulerName}: preempting to accommodate a higher priority ${preemptor.kind ?? 'pod'}`,
         ...(victim.generation > 0 ? { observedGeneration: victim.generation } : {}),
         lastTransitionTime: apiTime(this.#options.clock.nowMs()),
       }

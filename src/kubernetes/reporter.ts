@@ -3,7 +3,7 @@ import type { Random } from '../clock/random.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { type Pod, podKey } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
-import type { FailureReason, Reporter } from '../scheduling/ports.ts'
+import type { FailureReason, Preemptor, Reporter } from '../scheduling/ports.ts'
 import { backoffMs } from './backoff.ts'
 import { type ApiAnswer, type Connection } from './connection.ts'
 import { collectionPath, EVENTS, getObject, objectPath, PODS, STRATEGIC_MERGE_PATCH } from './objects.ts'
@@ -76,7 +76,7 @@ type EventJob =
   | {
       readonly kind: 'preempted'
       readonly pod: Pod
-      readonly by: Pod
+      readonly by: Preemptor
       readonly nodeName: string
       readonly atMs: number
     }
@@ -155,7 +155,7 @@ export class ApiReporter implements Reporter {
     this.#write({ pod, condition, nominatedNodeName: '', atMs: this.#options.clock.nowMs() })
   }
 
-  preempted(victim: Pod, preemptor: Pod, nodeName: string): void {
+  preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void {
     this.#enqueue({ kind: 'preempted', pod: victim, by: preemptor, nodeName, atMs: this.#options.clock.nowMs() })
   }
 
@@ -354,7 +354,7 @@ export class ApiReporter implements Reporter {
       action: 'Preempting',
       reason: 'Preempted',
       type: 'Normal',
-      note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
+      note: `Preempted by ${job.by.kind ?? 'pod'} ${job.by.uid} on node ${job.nodeName}`,
     }
   }
 

@@ -199,7 +199,8 @@ export class Cycle {
   readonly #held = new Map<NodeIndex, FirstRefusal>()
   /** policies that were seen not to answer at once */
   readonly #answersLater = new WeakSet<Policy>()
-  #atOnce = false
+  /** whether pods of lower priority may be asked to make room */
+  #makesRoom = true
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
@@ -282,13 +283,14 @@ export class Cycle {
 
   /**
    * As `decide`, at once: a policy that does not answer at once is passed over for the fallback, from then on without being
-   * asked. Nobody is asked to make room.
+   * asked.
+   * @param makesRoom whether to look for pods that could make room where there is none
    * @throws as `decide`
    */
-  decideAtOnce(pod: Pod, profile: Profile): Decision {
+  decideAtOnce(pod: Pod, profile: Profile, makesRoom: boolean): Decision {
     const { policy } = profile
     let decision: Decision | undefined
-    this.#atOnce = true
+    this.#makesRoom = makesRoom
     try {
       if (!this.#answersLater.has(policy)) {
         const conclude = (made: Decision): void => {
@@ -301,8 +303,13 @@ export class Cycle {
       }
       return decision ?? this.#fallBack(pod, profile, 'it does not answer at once, as a gang needs it')
     } finally {
-      this.#atOnce = false
+      this.#makesRoom = true
     }
+  }
+
+  /** Whether every rule allows the pod on the node as the cluster is now, which may be imagined. */
+  fits(pod: Pod, node: NodeIndex, imagined: Imagined): boolean {
+    return this.#refusalWithNominated(pod, node, imagined) === undefined
   }
 
   // Filtering
@@ -708,7 +715,7 @@ export class Cycle {
     const refused = this.#refusals()
     const nearestMiss = this.#nearestMiss(pod)
     // Last, because it asks the rules about what is not.
-    const preemption = this.#atOnce ? undefined : this.#lookForVictims(pod, profile)
+    const preemption = this.#makesRoom ? this.#lookForVictims(pod, profile) : undefined
     if (preemption === undefined) return this.#refuse(profile, rejectedBy, refused, reasons, [...wakesOn], nearestMiss)
     const message = `${reasons} ${preemption.text}`
     return this.#refuse(profile, rejectedBy, refused, message, [...wakesOn], nearestMiss, preemption)

@@ -22,6 +22,8 @@ export interface Gang {
   /** so many are placed together or none; undefined: nobody has said yet */
   readonly minCount: number | undefined
   readonly timeoutMs: number
+  /** of its object, undefined without one */
+  readonly uid: string | undefined
 }
 
 class KnownGang implements Gang {
@@ -52,6 +54,10 @@ class KnownGang implements Gang {
 
   get timeoutMs(): number {
     return this.object?.timeoutMs ?? this.saidTimeoutMs ?? GANG_TIMEOUT_MS
+  }
+
+  get uid(): string | undefined {
+    return this.object?.uid
   }
 
   get shortOfMembers(): boolean {
@@ -191,6 +197,11 @@ export class Gangs {
       release()
     }
     this.#rooms.set(uid, this.#options.clock.after(gang.timeoutMs, over))
+  }
+
+  /** Whether `keepRoom` lasts for the pod. */
+  keepsRoom(uid: string): boolean {
+    return this.#rooms.has(uid)
   }
 
   /** No room is kept for the pod any more, or it has it. */

@@ -27,6 +27,16 @@ export interface ClaimBinder {
   bindClaims(pod: Pod, nodeName: string, plan: VolumePlan, signal: AbortSignal): Promise<void>
 }
 
+/** For whom pods are evicted: a pod, or as many pods as are placed together. */
+export interface Preemptor {
+  /** @default a pod */
+  readonly kind?: 'podgroup'
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly schedulerName: string
+}
+
 /** Makes pods leave. */
 export interface Evictor {
   /**
@@ -34,7 +44,7 @@ export interface Evictor {
    * @returns false if it was gone already
    * @throws Error if the API server does not take it
    */
-  evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean>
+  evict(victim: Pod, preemptor: Preemptor, signal: AbortSignal): Promise<boolean>
 }
 
 /** Of the condition PodScheduled=False. */
@@ -56,7 +66,7 @@ export interface Reporter {
   /** The pod has lost its nomination to one that matters more. */
   denominated(pod: Pod): void
   /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */
-  preempted(victim: Pod, preemptor: Pod, nodeName: string): void
+  preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void
   /** Resolves when everything reported so far has been sent or given up with the reason counted. */
   drain(signal: AbortSignal): Promise<void>
 }

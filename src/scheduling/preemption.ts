@@ -68,7 +68,7 @@ export interface PreemptionAnswer {
 }
 
 /** Higher priority, then the earlier start; a pod that has not started counts as starting now. */
-const byImportance = (a: Pod, b: Pod): number => {
+export const byImportance = (a: Pod, b: Pod): number => {
   if (a.priority !== b.priority) return b.priority - a.priority
   return a.startedAtMs === b.startedAtMs ? 0 : a.startedAtMs - b.startedAtMs
 }
