@@ -91,7 +91,7 @@ class NodeResourcesFitCheck implements Check {
   #memoryBytes = NOT_ASKED
   /** the nodes that the last sifting refused, in some order */
   #refused = new Int32Array(0)
-  /** of every resource that is asked for, in the order of the request */
+  /** of every resource that is asked for, in the order of the request, while refused nodes are counted */
   readonly #askedAllocatable: Float64Array[] = []
   readonly #askedRequested: Float64Array[] = []
   readonly #otherAllocatable: Float64Array[] = []
@@ -122,8 +122,6 @@ class NodeResourcesFitCheck implements Check {
     this.#cpuRequested = requested[CPU] ?? this.#zeros
     this.#memoryAllocatable = allocatable[MEMORY] ?? this.#zeros
     this.#memoryRequested = requested[MEMORY] ?? this.#zeros
-    this.#askedAllocatable.length = 0
-    this.#askedRequested.length = 0
     this.#otherAmounts.length = 0
     this.#otherAllocatable.length = 0
     this.#otherRequested.length = 0
@@ -132,8 +130,6 @@ class NodeResourcesFitCheck implements Check {
       // i < length of both
       const resource = indexes[i]!
       const amount = amounts[i]!
-      this.#askedAllocatable.push(allocatable[resource] ?? this.#zeros)
-      this.#askedRequested.push(requested[resource] ?? this.#zeros)
       if (resource === CPU) this.#cpuMilli = amount
       else if (resource === MEMORY) this.#memoryBytes = amount
       else {
@@ -205,7 +201,7 @@ class NodeResourcesFitCheck implements Check {
         else refused[refusals++] = node
       }
     }
-    this.#countRefused(refusals, tally)
+    if (refusals > 0) this.#countRefused(refusals, tally)
     return kept
   }
 
@@ -214,11 +210,17 @@ class NodeResourcesFitCheck implements Check {
     const refused = this.#refused
     const combinations = this.#current
     const { bySteps } = combinations
-    const { amounts } = this.#request
+    const { amounts, indexes } = this.#request
     const podCount = this.#podCount
     const maxPods = this.#maxPods
     const allocatable = this.#askedAllocatable
     const requested = this.#askedRequested
+    for (let r = 0; r < amounts.length; r++) {
+      // r < length
+      const resource = indexes[r]!
+      allocatable[r] = this.#allocatable[resource] ?? this.#zeros
+      requested[r] = this.#requested[resource] ?? this.#zeros
+    }
     const beyondHelp = 2 << amounts.length
     for (let i = 0; i < refusals; i++) {
       // i < refusals <= length, r < length of all three, and nodes in use lie within each column

@@ -353,8 +353,10 @@ export class PlacementEnvironment implements Environment {
     allowed.set(this.#nodes)
     let count = this.#nodes.length
     mask.fill(0)
-    for (const constraint of this.#constraints) {
-      const check = constraint.prepare(pod, state)
+    const constraints = this.#constraints
+    for (let at = 0; at < constraints.length; at++) {
+      // at < length
+      const check = constraints[at]!.prepare(pod, state)
       if (check === undefined) continue
       if (isPodRefusal(check)) return 0
       count = check.sift(allowed, count, tally)
