@@ -6,12 +6,12 @@ import { createPolicy } from '../policies/registry.ts'
 import type { Arrival } from '../simulation/arrivals.ts'
 import { eventOptions, readEvents } from '../simulation/engine/events-file.ts'
 import { fragmentationFor, gpuWorkloadOf } from '../simulation/engine/gpu-demand.ts'
-import type { SimulationProgress } from '../simulation/engine/options.ts'
 import type { Sample, SimulationResult } from '../simulation/engine/result.ts'
 import { Simulation } from '../simulation/engine/simulation.ts'
 import type { NodeShape } from '../simulation/node-shapes.ts'
 import { readOpenb } from '../simulation/traces/openb.ts'
 import { buildScenario } from '../system/scenario.ts'
+import { ProgressBar } from './progress-bar.ts'
 
 interface SimulateOptions {
   readonly policy: readonly string[]
@@ -110,19 +110,6 @@ const shuffled = (nodes: readonly NodeShape[], seed: number): NodeShape[] => {
   return result
 }
 
-/** One line on standard error while it is a terminal, and a turn for the event loop, so that Ctrl-C is heard. */
-const progressOf =
-  (policy: string, at: number, count: number) =>
-  async ({ arrivals, arrived, atMs }: SimulationProgress): Promise<void> => {
-    if (process.stderr.isTTY) {
-      const share = arrivals === 0 ? 1 : arrived / arrivals
-      const bar = '█'.repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH, '░')
-      const which = count > 1 ? ` (${at + 1} of ${count})` : ''
-      process.stderr.write(`\r\x1b[K${policy}${which} ${bar} ${arrived} of ${arrivals} pods, ${timeText(atMs)}`)
-    }
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-
 const simulate = async (options: SimulateOptions): Promise<void> => {
   const { drop, for: untilMs, json, policy: policies, seed } = options
   // A wrong name is told before anything is read.
@@ -132,7 +119,8 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
   const hasGpus = task.nodes.some(({ allocatable }) => Object.keys(allocatable).some((key) => /gpu/.test(key)))
   const fragmentation = hasGpus ? fragmentationFor(gpuWorkloadOf(task.arrivals)) : undefined
   const results: SimulationResult[] = []
-  for (const [at, name] of policies.entries()) {
+  for (const name of policies) {
+    const bar = new ProgressBar(name)
     const simulation = new Simulation({
       nodes: shuffled(task.nodes, seed),
       policy: createPolicy(name),
@@ -142,15 +130,22 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
       arrivals: task.arrivals,
       departures: options.departures,
       unschedulable: drop ? 'drop' : 'wait',
-      progress: progressOf(name, at, policies.length),
+      progress: async ({ arrivals, arrived }) => {
+        bar.show(arrived, arrivals)
+        // A turn for the event loop, so that Ctrl-C is heard.
+        await new Promise((resolve) => setImmediate(resolve))
+      },
       ...(fragmentation === undefined ? {} : { fragmentation }),
       ...(untilMs === undefined ? {} : { untilMs }),
       ...(events === undefined ? {} : eventOptions(events, task.nodes, seed)),
     })
     for (const { atMs, event } of events?.events ?? []) simulation.at(atMs, event)
-    results.push(await simulation.run())
+    try {
+      results.push(await simulation.run())
+    } finally {
+      bar.end()
+    }
   }
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   process.stdout.write(
     json
       ? `${JSON.stringify({ workload: task.from, nodes: task.nodes.length, pods: task.arrivals.length, seed, results })}\n`

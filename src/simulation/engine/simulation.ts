@@ -902,4 +902,5 @@ export const withoutCounts = (message: string): string =>
     .replace(/\.$/, '')
     .split(', ')
     .map((part) => part.replace(/^\d+ /, ''))
+    .sort()
     .join(', ')
