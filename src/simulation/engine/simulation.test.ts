@@ -133,6 +133,31 @@ describe('a simulated cluster', () => {
     assert.deepEqual([pods.remade, pods.running, pods.completed, pods.lost], [2, 2, 1, 0])
   })
 
+  it('has pods leave for a gang that matters more, for all of it at once', async () => {
+    const member = (number: number): PodObject =>
+      pod(`gang-${number}`)
+        .cpu(4)
+        .priority(100)
+        .label('stowage.dev/gang', 'training')
+        .annotation('stowage.dev/gang-size', '2')
+        .object()
+    const { disruptions, pods, placed } = await play({
+      nodes: nodes(2),
+      arrivals: [
+        at(0, pod('low-0').cpu(4).object()),
+        at(0, pod('low-1').cpu(4).object()),
+        at(5, member(0)),
+        at(5, member(1)),
+      ],
+    })
+    assert.equal(disruptions.preempted, 2)
+    assert.deepEqual([pods.running, pods.lost, pods.pending], [2, 2, 0])
+    assert.deepEqual(
+      placed.slice(2).map(({ name }) => name),
+      ['gang-0', 'gang-1'],
+    )
+  })
+
   it('keeps a preemptor that is dropped elsewhere while its victims leave', async () => {
     const { pods } = await play({
       nodes: nodes(1),

@@ -51,6 +51,8 @@ const HOUR_MS = 3_600_000
 const SAMPLES = 200
 const REASONS_AT_MOST = 10
 const DIGEST_LINES = 512
+/** Nothing that happens at one moment takes the scheduler so long. */
+const TURNS_AT_MOST = 10_000_000
 /** Events between two words about how far the run is. */
 const STEPS_UNTOLD = 500
 
@@ -329,7 +331,9 @@ export class Simulation implements SimulatedCluster {
 
   /** Until nobody has anything left to do at this moment. */
   async #settle(): Promise<void> {
-    while (this.#isBusy) {
+    for (let turns = 0; this.#isBusy; turns++) {
+      if (turns > TURNS_AT_MOST)
+        throw new StowageError('INTERNAL', { found: `the scheduler does not come to rest at ${this.nowMs} ms` })
       for (let run = this.#slices.shift(); run !== undefined; run = this.#slices.shift()) run()
       const { bindsInFlight, rankingsInFlight } = this.#scheduler.stats()
       if (bindsInFlight > 0 || this.#evictionsDue > 0) await DONE
@@ -854,6 +858,7 @@ export class Simulation implements SimulatedCluster {
         this.#autoscaler?.refused()
       },
       denominated: nothing,
+      gang: nothing,
       preempted: () => {
         this.#evictionsDue--
       },
