@@ -220,7 +220,7 @@ export const renderSimulations = (
   const longest = Math.max(0, ...results.map(({ durationMs }) => durationMs))
   const nameWidth = Math.max(...results.map(({ policy }) => policy.length))
   const kind = hasGpus ? 'gpu' : 'cpu'
-  const mostPending = Math.max(1, ...results.map(({ pendingPods }) => pendingPods.most))
+  const mostPending = Math.max(0, ...results.map(({ pendingPods }) => pendingPods.most))
   return [
     `${task.from}: ${task.arrivals.length} pods on ${task.nodes.length} nodes, seed ${seed}, ${timeText(longest)} simulated`,
     '',
@@ -232,10 +232,12 @@ export const renderSimulations = (
         `${policy.padEnd(nameWidth)}  ${bar(utilisation[kind])} ${percent(utilisation[kind]).padStart(7)}  ${percent(peakUtilisation[kind]).padStart(7)}`,
     ),
     '',
-    `over time: ${kind} requested, and pods that wait (full height: ${mostPending})`,
+    `over time: ${kind} requested${mostPending === 0 ? '' : `, and below pods that wait (full height: ${mostPending})`}`,
     ...results.flatMap(({ policy, series }) => [
       `${policy.padEnd(nameWidth)}  ${spark(series, (sample) => sample[kind], longest)}`,
-      `${' '.repeat(nameWidth)}  ${spark(series, ({ pending }) => pending / mostPending, longest)}`,
+      ...(mostPending === 0
+        ? []
+        : [`${' '.repeat(nameWidth)}  ${spark(series, ({ pending }) => pending / mostPending, longest)}`]),
     ]),
     ...results.flatMap(({ policy, waitingBecause }) =>
       waitingBecause.length === 0
