@@ -207,6 +207,66 @@ test('nobody is made again who is in the record anyway: victims of a preemption 
   assert.deepEqual(alternative.moved, [{ pod: 'default/high', recorded: '', now: 'a' }])
 })
 
+test('claims are bound anew where the policy wants the pod; those that were bound at the start stay where they are', async () => {
+  const object = (atMs: number, apiVersion: string, kind: string, name: string, more: object): TraceEvent => ({
+    atMs,
+    event: 'object',
+    object: { apiVersion, kind, metadata: { name, uid: `uid-${name}` }, ...more },
+  })
+  const inDefault = (name: string, annotations: Record<string, string> = {}) => ({
+    metadata: { name, namespace: 'default', uid: `uid-${name}`, annotations },
+  })
+  const onNode = (name: string) => ({
+    required: {
+      nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [name] }] }],
+    },
+  })
+  const local = { storageClassName: 'local', accessModes: ['ReadWriteOnce'] }
+  const volume = (on: string, claim?: string) => ({
+    spec: {
+      ...local,
+      capacity: { storage: '1Gi' },
+      nodeAffinity: onNode(on),
+      ...(claim === undefined ? {} : { claimRef: { namespace: 'default', name: claim, uid: `uid-${claim}` } }),
+    },
+    status: { phase: claim === undefined ? 'Available' : 'Bound' },
+  })
+  const claimSpec = { ...local, resources: { requests: { storage: '1Gi' } } }
+  const complete = { 'pv.kubernetes.io/bind-completed': 'yes' }
+  const withClaim = (name: string, claimName: string) =>
+    pod(name, '1', { volumes: [{ name: 'data', persistentVolumeClaim: { claimName } }] })
+  const { alternative } = await ask(
+    traceOf(
+      nodeIs(0, node('a')),
+      nodeIs(0, node('b')),
+      object(0, 'storage.k8s.io/v1', 'StorageClass', 'local', {
+        provisioner: 'kubernetes.io/no-provisioner',
+        volumeBindingMode: 'WaitForFirstConsumer',
+      }),
+      object(0, 'v1', 'PersistentVolume', 'on-b', volume('b')),
+      object(0, 'v1', 'PersistentVolume', 'kept', volume('a', 'old')),
+      object(0, 'v1', 'PersistentVolumeClaim', 'old', {
+        ...inDefault('old', complete),
+        spec: { ...claimSpec, volumeName: 'kept' },
+        status: { phase: 'Bound' },
+      }),
+      synced,
+      object(10, 'v1', 'PersistentVolumeClaim', 'new', { ...inDefault('new'), spec: claimSpec }),
+      comes(20, withClaim('fresh', 'new')),
+      object(30, 'v1', 'PersistentVolumeClaim', 'new', {
+        ...inDefault('new', complete),
+        spec: { ...claimSpec, volumeName: 'on-b' },
+        status: { phase: 'Bound' },
+      }),
+      bound(40, 'fresh', 'b'),
+      comes(50, withClaim('again', 'old')),
+      bound(60, 'again', 'a'),
+      stopped(10_000),
+    ),
+  )
+  assert.deepEqual([alternative.placed, alternative.moved], [2, []])
+})
+
 test('a pod with the name of an earlier one is another pod', () => {
   const again = pod('web-0', '1')
   again.metadata = { ...again.metadata, uid: 'uid-again' }
