@@ -187,6 +187,11 @@ export class ReplicaCluster {
     return this.#window(this.#requests.takeWindow())
   }
 
+  /** Requests that users have begun since the last call. */
+  takeOffered(): number {
+    return this.#requests.takeOffered()
+  }
+
   /** What happened since the beginning. */
   summary(): ReplicaWindow {
     return this.#window(this.#requests.summary())

@@ -270,6 +270,7 @@ export class RequestSimulation {
   readonly #free: number[] = []
   #made = 0
   #outstanding = 0
+  #offered = 0
 
   // the processes that make the load
   readonly #generatorQueue: number[] = []
@@ -353,6 +354,13 @@ export class RequestSimulation {
 
   isReady(id: number): boolean {
     return this.#replicas[id]?.ready ?? false
+  }
+
+  /** Requests that users have begun since the last call. */
+  takeOffered(): number {
+    const offered = this.#offered
+    this.#offered = 0
+    return offered
   }
 
   /** It was removed and has answered everything. */
@@ -527,6 +535,7 @@ export class RequestSimulation {
       return
     }
     const request = this.#allocate()
+    this.#offered++
     this.#user[request] = user
     // who wakes has a script
     this.#kind[request] = this.#users[user]!.nextRequest()
