@@ -82,6 +82,8 @@ interface SimulatedNode {
   object: NodeObject
   /** it is not heard of: its pods stand still */
   silent: boolean
+  /** and that has been noticed */
+  missed: boolean
   /** its end is known */
   leaving: boolean
   /** when nothing was on it any more; for nodes of the autoscaler */
@@ -592,7 +594,15 @@ export class Simulation implements SimulatedCluster {
     this.#moveTo()
     this.#knownNodes.add(shape.name)
     const object = simulatedNode(shape, `uid-${++this.#uids}`)
-    const node: SimulatedNode = { shape, object, silent: false, leaving: false, idle: undefined, fromAutoscaler }
+    const node: SimulatedNode = {
+      shape,
+      object,
+      silent: false,
+      missed: false,
+      leaving: false,
+      idle: undefined,
+      fromAutoscaler,
+    }
     this.#nodes.set(shape.name, node)
     this.#showNode(node)
     for (const life of this.#podsOn.get(shape.name) ?? []) this.#go(life)
@@ -606,10 +616,11 @@ export class Simulation implements SimulatedCluster {
     this.#moveTo()
     const { metadata, spec, status } = simulatedNode(shape, '')
     const { metadata: before, spec: specBefore } = node.object
+    const taints = spec?.taints ?? []
     node.object = {
       ...node.object,
       metadata: { ...before, labels: metadata?.labels ?? {} },
-      spec: { ...specBefore, taints: spec?.taints ?? [] },
+      spec: { ...specBefore, taints: node.missed ? withUnreachableTaints(taints, this.#clock.nowMs()) : taints },
       status: { ...node.object.status, ...status },
     }
     this.#showNode(node)
@@ -662,6 +673,7 @@ export class Simulation implements SimulatedCluster {
   #missed(node: SimulatedNode): void {
     if (!node.silent || this.#nodes.get(node.shape.name) !== node) return
     this.#moveTo()
+    node.missed = true
     const taints = withUnreachableTaints(node.object.spec?.taints ?? [], this.#clock.nowMs())
     node.object = { ...node.object, spec: { ...node.object.spec, taints } }
     this.#showNode(node)
@@ -677,6 +689,7 @@ export class Simulation implements SimulatedCluster {
     if (node === undefined || !node.silent) return
     this.#moveTo()
     node.silent = false
+    node.missed = false
     const taints = withoutUnreachableTaints(node.object.spec?.taints ?? [])
     node.object = { ...node.object, spec: { ...node.object.spec, taints } }
     this.#showNode(node)
