@@ -390,6 +390,60 @@ describe('a gang is known by', () => {
   })
 })
 
+describe('the object of a gang', () => {
+  const built = (name: string) =>
+    pod(name)
+      .cpu(1)
+      .spec({ schedulingGroup: { podGroupName: 'g' } })
+  const gangOf = (minCount: number): PodGroupObject => group('g', { schedulingPolicy: { gang: { minCount } } })
+
+  it('is told why it cannot be placed, once for each reason, and that it is', async () => {
+    const world = await new World().begin(nodes(1, 1), objects(built('a'), built('b')))
+    const feed = world.scheduler.podGroups['scheduling.k8s.io']
+    feed.seen(gangOf(2))
+    await world.quiet()
+    const why =
+      'minCount (2) cannot be satisfied: 1 scheduled, 0 remaining. default/b: 0/1 nodes are available: 1 Insufficient cpu. ' +
+      'pod group preemption: No preemption victims found for incoming preemptor'
+    assert.deepEqual(world.reporter.gangs, [`g Unschedulable: ${why}`])
+    await world.passes(600_000)
+    assert.equal(world.reporter.gangs.length, 1)
+    world.scheduler.nodes.seen(node('n1').cpu(1).object())
+    await world.passes(12_000)
+    assert.deepEqual(world.reporter.gangs.slice(1), ['g Scheduled'])
+  })
+
+  it('that was placed is never told otherwise, as Kubernetes has it', async () => {
+    const world = await new World().begin(nodes(2, 1), objects(built('a'), built('b')))
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    await world.quiet()
+    world.scheduler.pods.gone('default', 'a', 'uid-a')
+    world.scheduler.nodes.gone('', 'n0', 'uid-n0')
+    world.scheduler.nodes.gone('', 'n1', 'uid-n1')
+    await world.see(built('c').object(), built('d').object())
+    await world.passes(12_000)
+    assert.deepEqual(world.reporter.gangs, ['g Scheduled'])
+  })
+
+  it('is told by the next scheduler what the last one could not say any more', async () => {
+    const world = new World()
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    await world.begin(nodes(2, 1), objects(built('a').on('n0'), built('b').on('n1')))
+    assert.deepEqual(world.reporter.gangs, ['g Scheduled'])
+    // The same when the object is seen last.
+    const other = await new World().begin(nodes(2, 1), objects(built('a').on('n0'), built('b').on('n1')))
+    other.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    assert.deepEqual(other.reporter.gangs, ['g Scheduled'])
+  })
+
+  it('whose pods are of another scheduler is left alone', async () => {
+    const world = new World()
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(1))
+    await world.begin(nodes(2, 1), objects(built('a').scheduler('another').on('n0')))
+    assert.deepEqual(world.reporter.gangs, [])
+  })
+})
+
 type Step =
   | { readonly what: 'member'; readonly gang: number; readonly cpuMilli: number; readonly priority: number }
   | { readonly what: 'node'; readonly cpu: number }

@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../clock/clock.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
 import { type GangSource, type PodGroup, type PodGroupObject, readPodGroup } from '../cluster/gangs.ts'
 import { isFinished, type Pod } from '../cluster/pod.ts'
+import type { GangReport } from './ports.ts'
 
 /** How long room is kept for a member whose bind failed, where the gang does not say (kube-scheduler's Permit waits as long). */
 export const GANG_TIMEOUT_MS = 5 * 60_000
@@ -22,8 +23,8 @@ export interface Gang {
   /** so many are placed together or none; undefined: nobody has said yet */
   readonly minCount: number | undefined
   readonly timeoutMs: number
-  /** of its object, undefined without one */
-  readonly uid: string | undefined
+  /** what says how many, if that is no member */
+  readonly object: PodGroup | undefined
 }
 
 class KnownGang implements Gang {
@@ -41,6 +42,8 @@ class KnownGang implements Gang {
   tellAtMs = 0
   /** what its members were told last */
   told = ''
+  /** what was said of its object last, and of which */
+  reported = ''
 
   constructor(source: GangSource, namespace: string, name: string) {
     this.source = source
@@ -54,10 +57,6 @@ class KnownGang implements Gang {
 
   get timeoutMs(): number {
     return this.object?.timeoutMs ?? this.saidTimeoutMs ?? GANG_TIMEOUT_MS
-  }
-
-  get uid(): string | undefined {
-    return this.object?.uid
   }
 
   get shortOfMembers(): boolean {
@@ -74,6 +73,8 @@ export interface GangsOptions {
   readonly onFreed: (gang: Gang) => void
   /** Members have waited for others for a while: time to tell. */
   readonly onHeld: (gang: Gang) => void
+  /** The object of a gang that has members is new or has changed. */
+  readonly onObject: (gang: Gang) => void
   readonly unreadable: (object: PodGroupObject, thrown: unknown) => void
 }
 
@@ -95,6 +96,24 @@ export class Gangs {
   /** undefined: the pod is placed for itself. */
   of(uid: string): Gang | undefined {
     return this.#byUid.get(uid)
+  }
+
+  /** Gangs with members and an object of any API. */
+  *withObjects(): Generator<Gang> {
+    for (const gang of this.#gangs.values()) if (gang.object !== undefined && gang.members.size > 0) yield gang
+  }
+
+  /** Whether this is news about the gang's object: nothing is said a second time, and what is for ever is not taken back. */
+  isNews({ source, namespace, name, object }: Gang, outcome: GangReport['outcome'], message: string): boolean {
+    const gang = this.#gangs.get(keyOf({ source, namespace, name }))
+    if (gang === undefined || object === undefined) return false
+    const scheduled = `${object.uid} Scheduled`
+    // Kubernetes' group has been scheduled once, whatever comes; what the API server shows of it may be older.
+    if (gang.reported === scheduled && source === 'scheduling.k8s.io') return false
+    const reported = outcome === 'Scheduled' ? scheduled : `${object.uid} ${outcome}: ${message}`
+    if (gang.reported === reported) return false
+    gang.reported = reported
+    return true
   }
 
   /** Gangs of which some members have a node, but fewer than are needed. */
@@ -162,13 +181,14 @@ export class Gangs {
         const { namespace = '', name = '' } = object.metadata ?? {}
         const gang = this.#gang(source, namespace, name)
         try {
-          gang.object = readPodGroup(object)
+          gang.object = readPodGroup(source, object)
         } catch (thrown) {
           // What it was before it broke is true no more.
           gang.object = undefined
           this.#options.unreadable(object, thrown)
         }
         this.#settle(gang)
+        if (gang.object !== undefined && gang.members.size > 0) this.#options.onObject(gang)
       },
       gone: (namespace, name) => {
         const gang = this.#gang(source, namespace, name)
@@ -183,6 +203,7 @@ export class Gangs {
   tellAgain(): void {
     for (const gang of this.#gangs.values()) {
       gang.told = ''
+      gang.reported = ''
       if (gang.held) this.#tellLater(gang)
     }
   }

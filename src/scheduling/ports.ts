@@ -1,3 +1,4 @@
+import type { PodGroup } from '../cluster/gangs.ts'
 import type { Pod } from '../cluster/pod.ts'
 import type { VolumePlan } from '../cluster/volumes.ts'
 
@@ -50,6 +51,17 @@ export interface Evictor {
 /** Of the condition PodScheduled=False. */
 export type FailureReason = 'Unschedulable' | 'SchedulerError' | 'SchedulingGated'
 
+/** What came of the last attempt to place a gang that has an object. */
+export interface GangReport {
+  /** as it was seen last */
+  readonly group: PodGroup
+  readonly outcome: 'Scheduled' | 'Unschedulable' | 'SchedulerError'
+  /** '' where it is scheduled */
+  readonly message: string
+  /** wall-clock time */
+  readonly atMs: number
+}
+
 /**
  * Tells people: events and conditions, in kube-scheduler's words. Calls return at once; the work is queued behind binds,
  * folded where kube-scheduler folds it, and `drain` sends what is left. Never throws.
@@ -67,6 +79,8 @@ export interface Reporter {
   denominated(pod: Pod): void
   /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */
   preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void
+  /** The status of its PodGroup, as far as that API leaves it to the scheduler. */
+  gang(report: GangReport): void
   /** Resolves when everything reported so far has been sent or given up with the reason counted. */
   drain(signal: AbortSignal): Promise<void>
 }

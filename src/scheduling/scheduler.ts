@@ -25,6 +25,7 @@ import {
   type ClaimBinder,
   type Conservation,
   type Evictor,
+  type GangReport,
   type Preemptor,
   type QueueName,
   type Reporter,
@@ -223,6 +224,7 @@ export class Scheduler {
       isPlaced: (uid) => cluster.placeOf(uid) !== '',
       onFreed: (gang) => this.#freeGang(gang),
       onHeld: (gang) => this.#tellGang(gang),
+      onObject: (gang) => this.#reportWhole(gang),
       unreadable: (object, thrown) => this.#cannotRead('PodGroup', nameOf(object), thrown),
     })
     this.podGroups = {
@@ -253,6 +255,7 @@ export class Scheduler {
       synced: () => {
         this.#podsSynced = true
         for (const gang of this.#gangs.begun()) this.#completeFirst(gang)
+        for (const gang of this.#gangs.withObjects()) this.#reportWhole(gang)
         this.#wake()
       },
     }
@@ -307,6 +310,7 @@ export class Scheduler {
     for (const { fault, pod } of this.#queue.waiting())
       if (fault !== '') this.#options.reporter.failed(pod, 'SchedulerError', fault)
     this.#gangs.tellAgain()
+    for (const gang of this.#gangs.withObjects()) this.#reportWhole(gang)
     this.#wake()
   }
 
@@ -778,6 +782,7 @@ export class Scheduler {
       if (!step.whole) room = this.#findRoom(gang, members)
     } catch (thrown) {
       for (const { tracked } of members) this.#broke(tracked, thrown, clock.monotonicMs() - startMs)
+      this.#report(gang, 'SchedulerError', messageOf(thrown))
       return
     }
     const cycleMs = clock.monotonicMs() - startMs
@@ -800,6 +805,7 @@ export class Scheduler {
       else this.#queue.refused(tracked.entry, rejectedBy, facts.message)
       this.#toldUnschedulable(tracked, facts.message, cycleMs)
     }
+    this.#report(gang, 'Scheduled', '')
     this.#changed(step.events)
     for (const { candidate, decision, plan } of step.placed)
       this.#bind(candidate.tracked, withDevices(candidate.pod, decision), decision.nodeName, cycleMs, plan)
@@ -886,7 +892,22 @@ export class Scheduler {
     const [first] = members
     if (preemption !== undefined && first !== undefined)
       this.#evict(entries, preemptorOf(gang, first.pod.schedulerName), toEvict(preemption))
+    this.#report(gang, 'Unschedulable', message)
     if (this.#gangs.placed(gang) > 0) this.#completeFirst(gang)
+  }
+
+  /** Says in the gang's object, if it has one, what came of the last attempt. */
+  #report(gang: Gang, outcome: GangReport['outcome'], message: string): void {
+    const { object } = gang
+    if (object === undefined || !this.#gangs.isNews(gang, outcome, message)) return
+    this.#options.reporter.gang({ group: object, outcome, message, atMs: this.#options.clock.nowMs() })
+  }
+
+  /** A gang that was placed before this scheduler could say so, or before its object was seen. */
+  #reportWhole(gang: Gang): void {
+    if (!this.#running || !this.#podsSynced || this.#gangs.isShort(gang) || this.#gangs.placed(gang) === 0) return
+    const isOurs = gang.members.values().some(({ schedulerName }) => this.#profiles.has(schedulerName))
+    if (isOurs) this.#report(gang, 'Scheduled', '')
   }
 
   #toldUnschedulable(tracked: Tracked, message: string, cycleMs: number, nomination?: string): void {
@@ -1263,12 +1284,12 @@ const preemptionFor = (
 /** Those of the victims that nobody has told to leave yet. */
 const toEvict = ({ victims }: GangPreemption<GangMember>): GangVictim[] => victims.filter(({ pod }) => !pod.deleting)
 
-const preemptorOf = ({ namespace, name, uid }: Gang, schedulerName: string): Preemptor => ({
+const preemptorOf = ({ namespace, name, object }: Gang, schedulerName: string): Preemptor => ({
   kind: 'podgroup',
   namespace,
   name,
   // Only a group with an object has one.
-  uid: uid ?? `${namespace}/${name}`,
+  uid: object?.uid ?? `${namespace}/${name}`,
   schedulerName,
 })
 
