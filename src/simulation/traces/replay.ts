@@ -12,7 +12,8 @@ export type ReplayOrder =
   | 'arrivals'
   /**
    * in the order in which they were bound, each as soon as it may be: to see whether a policy decides as the one that was
-   * live. A pod that had been refused comes when it was bound: what made room has happened then.
+   * live. A pod that had been refused comes when it was bound: what made room has happened then. One that never was bound
+   * does not come.
    */
   | 'binds'
 
@@ -149,6 +150,7 @@ export const replayOf = (trace: RecordedTrace, order: ReplayOrder): Replay => {
       gatedPods++
       continue
     }
+    if (order === 'binds' && nodeAtFirst === '' && bind === undefined) continue
     const comesMs = decidedMs.get(life) ?? openMs
     const object = updates.findLast(({ atMs }) => atMs <= comesMs)?.object ?? life.object
     podChanges += updates.filter(({ atMs, object }) => atMs > comesMs && object.spec?.nodeName === undefined).length
