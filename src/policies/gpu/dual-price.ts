@@ -277,18 +277,12 @@ export class DualPrice implements Policy {
       consider(onIdle, holes - demand.gpuCount, 0, NO_DEVICE)
       idleLeft -= demand.gpuCount
     }
-    // No constraint leaves such a node as a candidate: nothing is said of it.
+    // A device plugin that picks GPUs by itself may still find some: it comes last.
     if (onUsed.sum[node] === Number.NEGATIVE_INFINITY && onIdle.sum[node] === Number.NEGATIVE_INFINITY)
-      this.#sayNothing(memo, node)
+      rankLast(memo, node)
     const name = gpus.models[model] ?? ''
     onUsed.lost[node] = this.#lost(freeCpuMilli, leftCpuMilli, idle, idle, name)
     onIdle.lost[node] = this.#lost(freeCpuMilli, leftCpuMilli, idle, idleLeft, name)
-  }
-
-  #sayNothing({ onUsed, coresLeft }: Memo, node: NodeIndex): void {
-    coresLeft[node] = 0
-    for (const column of [onUsed.sum, onUsed.gradient, onUsed.hole]) column[node] = 0
-    onUsed.device[node] = NO_DEVICE
   }
 
   /** A bit for each large class that is hosted with that much free, and not any more with what is left. */
@@ -301,6 +295,17 @@ export class DualPrice implements Policy {
         lost |= 1 << at
     return lost
   }
+}
+
+/** Below every score: no node has as many GPUs to lose. */
+const LAST = -1e6
+
+const rankLast = ({ onUsed, coresLeft }: Memo, node: NodeIndex): void => {
+  onUsed.sum[node] = LAST
+  onUsed.gradient[node] = 0
+  onUsed.hole[node] = 0
+  onUsed.device[node] = NO_DEVICE
+  coresLeft[node] = 0
 }
 
 /** What is kept for the classes of these bits. */
