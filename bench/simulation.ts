@@ -10,7 +10,7 @@ import { ClusterState } from '../src/cluster/state.ts'
 import { PlacementEnvironment } from '../src/simulation/environments/placement.ts'
 import { DrawnPods } from '../src/simulation/environments/pod-source.ts'
 import { runFgd } from '../src/simulation/experiments/fgd.ts'
-import { nodeShapes } from '../src/simulation/node-shapes.ts'
+import { DEFAULT_NODE_SHAPE, nodeShapes } from '../src/simulation/node-shapes.ts'
 import { OPENB_NODE_LIST, OPENB_POD_LIST } from '../src/simulation/traces/openb.ts'
 import { syntheticWorkload } from '../src/simulation/workload.ts'
 
@@ -46,7 +46,7 @@ const cpuMs = (): number => {
  * rounds. Processor time, because what else runs on the machine is not to count; the collector's threads do.
  */
 const placementSpeed = (nodes: number): number => {
-  const shapes = nodeShapes(['cpu=32,memory=128Gi,pods=110', 'cpu=64,memory=256Gi,pods=110,nvidia.com/gpu=8'], nodes)
+  const shapes = nodeShapes([DEFAULT_NODE_SHAPE, 'cpu=32,memory=128Gi,nvidia.com/gpu=8'], nodes)
   const templates = syntheticWorkload({
     pods: TEMPLATES,
     spanMs: 1,

@@ -122,6 +122,13 @@ class Departures {
   }
 }
 
+/** A pod of a template; records do not change elsewhere, but nobody holds one that has left. */
+interface Seat {
+  readonly pod: { -readonly [Key in keyof Pod]: Pod[Key] }
+  readonly template: number
+  slot: number
+}
+
 /**
  * One pod at a time is to be placed on one of the nodes; the mask is what the real constraints allow on the real cluster state,
  * and the action changes that state. Pods that no node may take are refused, as in the experiments on fragmentation, and never asked about. Pods
@@ -151,10 +158,9 @@ export class PlacementEnvironment implements Environment {
 
   readonly #coming: ComingPod = { template: 0, gapMs: 0, durationMs: 0 }
   readonly #departures = new Departures()
-  /** placed pods by seat: the uid of a seat is used again */
-  readonly #uids: string[] = []
-  readonly #slotOfSeat: number[] = []
-  readonly #freeSeats: number[] = []
+  /** Pods are used again when they have left, by others of their template: a seat is a pod, with the slot of its node or -1. */
+  readonly #seats: Seat[] = []
+  readonly #freeSeats: readonly number[][]
   readonly #allowed: Int32Array
   #nowMs = 0
   #steps = 0
@@ -194,6 +200,7 @@ export class PlacementEnvironment implements Environment {
       const metadata = { ...template.metadata, name: `template-${number}`, uid: `template-${number}` }
       return this.#state.readPod({ ...template, metadata })
     })
+    this.#freeSeats = this.#templates.map(() => [])
     this.#stepsAtMost = stepsAtMost ?? Number.POSITIVE_INFINITY
     const count = this.#nodes.length
     this.observationSize = PlacementFeatures.sizeFor(count)
@@ -250,13 +257,14 @@ export class PlacementEnvironment implements Environment {
 
   reset(seed: number): Observation {
     const random = seededRandom(seed)
-    for (let seat = 0; seat < this.#uids.length; seat++) {
-      // seat < length
-      if (this.#slotOfSeat[seat]! >= 0) this.#state.removePod(this.#uids[seat]!)
-      this.#slotOfSeat[seat] = -1
+    for (const free of this.#freeSeats) free.length = 0
+    for (let number = this.#seats.length - 1; number >= 0; number--) {
+      // number < length, and a seat's template is one of the templates
+      const seat = this.#seats[number]!
+      if (seat.slot >= 0) this.#state.removePod(seat.pod.uid)
+      seat.slot = -1
+      this.#freeSeats[seat.template]!.push(number)
     }
-    this.#freeSeats.length = 0
-    for (let seat = this.#uids.length - 1; seat >= 0; seat--) this.#freeSeats.push(seat)
     this.#departures.clear()
     this.#nowMs = 0
     this.#steps = 0
@@ -304,19 +312,22 @@ export class PlacementEnvironment implements Environment {
   }
 
   #place(slot: number): void {
-    let seat = this.#freeSeats.pop()
-    if (seat === undefined) {
-      seat = this.#uids.length
-      this.#uids.push(`seat-${seat}`)
-      this.#slotOfSeat.push(-1)
-    }
-    // seat < length, slot is a choice
-    const uid = this.#uids[seat]!
-    this.#state.applyPod({ ...this.pod, uid, name: uid, nodeName: this.#names[slot]! })
-    this.#slotOfSeat[seat] = slot
+    const { template } = this.#coming
+    // a template, and a choice
+    const number = this.#freeSeats[template]!.pop() ?? this.#newSeat(template)
+    const seat = this.#seats[number]!
+    seat.slot = slot
+    seat.pod.nodeName = this.#names[slot]!
+    this.#state.applyPod(seat.pod)
     if (this.#coming.durationMs < Number.POSITIVE_INFINITY)
-      this.#departures.push(this.#nowMs + this.#coming.durationMs, seat)
+      this.#departures.push(this.#nowMs + this.#coming.durationMs, number)
     this.#changed(slot)
+  }
+
+  #newSeat(template: number): number {
+    const uid = `seat-${this.#seats.length}`
+    const pod = { ...this.pod, uid, name: uid }
+    return this.#seats.push({ pod, template, slot: -1 }) - 1
   }
 
   /** Time goes on to the next pod that some node may take. @returns false: no more come */
@@ -334,12 +345,13 @@ export class PlacementEnvironment implements Environment {
     return false
   }
 
-  #leave(seat: number): void {
-    // a seat that is taken
-    const slot = this.#slotOfSeat[seat]!
-    this.#state.removePod(this.#uids[seat]!)
-    this.#slotOfSeat[seat] = -1
-    this.#freeSeats.push(seat)
+  #leave(number: number): void {
+    // a seat that is taken, of a template
+    const seat = this.#seats[number]!
+    const { slot } = seat
+    this.#state.removePod(seat.pod.uid)
+    seat.slot = -1
+    this.#freeSeats[seat.template]!.push(number)
     this.#changed(slot)
   }
 
