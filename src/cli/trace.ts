@@ -29,7 +29,9 @@ const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600
 const duration = (text: string): number => {
   const match = /^(\d{1,9}(?:\.\d+)?)(s|m|h|d)?$/.exec(text)
   const value = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN)
-  if (!(value > 0)) throw new InvalidArgumentError('expected a duration such as 90s, 5m, 1h or 2d')
+  // Timers of Node take no more.
+  if (!(value > 0 && value < 2 ** 31))
+    throw new InvalidArgumentError('expected a duration up to 24d, such as 90s, 5m, 1h or 2d')
   return value
 }
 
