@@ -372,15 +372,21 @@ export class KubeScheduler {
   /** Waits until kube-scheduler has in its cache what the API server has, and so have we. */
   async settle(): Promise<void> {
     const placed = new Set<string>()
-    for await (const pod of listObjects<PodObject>(this.#connection, PODS))
+    const there = new Set<string>()
+    for await (const pod of listObjects<PodObject>(this.#connection, PODS)) {
+      there.add(keyOf(pod))
       if (pod.spec?.nodeName) placed.add(keyOf(pod))
+    }
     await this.#podsChanged.until('we have seen the pods', () => {
       const seen = new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
       const isOld = ([key, version]: [string, number]): boolean => {
         const pod = this.#pods.get(key)
         return pod !== undefined && versionOf(pod) < version
       }
-      return (same(seen, placed) && !this.#versions.entries().some(isOld)) || undefined
+      return (
+        (same(seen, placed) && same(new Set(this.#pods.keys()), there) && !this.#versions.entries().some(isOld)) ||
+        undefined
+      )
     })
     this.#versions.clear()
     const log = this.#log
@@ -461,19 +467,19 @@ export class KubeScheduler {
   /** Plays the node that starts a placed pod, each a minute after the one before, and reports `reported` of it. */
   async started(pod: PodObject, reported: PodStatus = {}): Promise<void> {
     const startTime = new Date(Date.UTC(2026, 0, 1) + ++this.#startedPods * 60_000).toISOString().replace('.000', '')
-    await this.#patchPod(pod, 'status', { status: { ...reported, phase: 'Running', startTime } })
+    await this.#patchPod(pod, '/status', { status: { ...reported, phase: 'Running', startTime } })
   }
 
   /** From then on `settle` waits until both have seen it. @throws RefusedByApi */
-  async #patchPod(pod: PodObject, subresource: 'status' | 'resize', patch: unknown): Promise<void> {
+  async #patchPod(pod: PodObject, subresource: '' | '/status' | '/resize', patch: unknown): Promise<void> {
     const key = keyOf(pod)
     const { namespace = '', name = '' } = pod.metadata ?? {}
     const path = objectPath(PODS, namespace, name)
     this.#log.read()
     const updates = this.#expected.get(key) ?? this.#log.updates.get(key) ?? 0
     // A start is always new.
-    const before = subresource === 'resize' ? versionOf(await this.#get<PodObject>(path)) : Number.NaN
-    const after = versionOf(await this.#patch<PodObject>(`${path}/${subresource}`, patch, STRATEGIC_MERGE_PATCH))
+    const before = subresource === '/status' ? Number.NaN : versionOf(await this.#get<PodObject>(path))
+    const after = versionOf(await this.#patch<PodObject>(`${path}${subresource}`, patch, STRATEGIC_MERGE_PATCH))
     if (after === before) return
     this.#expected.set(key, updates + 1)
     this.#versions.set(key, after)
@@ -483,32 +489,39 @@ export class KubeScheduler {
   async apply(change: Change, world: World): Promise<NodeNews> {
     switch (change.kind) {
       case 'delete':
+      case 'relabel pod':
       case 'resize': {
         const pod = world.placed[change.pod]
         if (pod === undefined || !this.#pods.has(keyOf(pod))) return undefined
         if (change.kind === 'delete') await this.remove(pod)
-        else await this.#resize(pod, change.requests)
+        else if (change.kind === 'resize') await this.#resize(pod, change.requests)
+        else await this.#patchPod(pod, '', { metadata: { labels: change.labels } })
         await this.settle()
         return undefined
       }
-      case 'add': {
-        const node = await this.#post<NodeObject>(collectionPath(NODES), change.object)
-        this.#nodes.add(node.metadata?.name ?? '')
-        await this.#recountImages()
-        return { seen: node }
-      }
+      case 'add':
+        return this.#addNode(change.object)
       default: {
-        const name = world.nodes[change.node]?.metadata?.name ?? ''
-        return this.#nodes.has(name) ? this.#changeNode(name, change) : undefined
+        const node = world.nodes[change.node]
+        const name = node?.metadata?.name ?? ''
+        if (this.#nodes.has(name)) return this.#changeNode(name, change)
+        return change.kind === 'remove' && node !== undefined ? this.#addNode(node) : undefined
       }
     }
+  }
+
+  async #addNode(object: NodeObject): Promise<NodeNews> {
+    const node = await this.#post<NodeObject>(collectionPath(NODES), object)
+    this.#nodes.add(node.metadata?.name ?? '')
+    await this.#recountImages()
+    return { seen: node }
   }
 
   /** The node may say that it is too small for that, and then nothing happens. */
   async #resize(pod: PodObject, requests: Quantities): Promise<void> {
     const container = pod.spec?.containers?.[0]?.name
     try {
-      await this.#patchPod(pod, 'resize', { spec: { containers: [{ name: container, resources: { requests } }] } })
+      await this.#patchPod(pod, '/resize', { spec: { containers: [{ name: container, resources: { requests } }] } })
     } catch (error) {
       if (!(error instanceof RefusedByApi)) throw error
     }
@@ -650,7 +663,10 @@ export class KubeScheduler {
       if (now?.spec?.nodeName) return now
       for (const name of claimsOf(pod)) {
         const node = await this.#nodeOfClaim(name)
-        if (node !== undefined) return this.provisioned(pod, node || (now?.status?.nominatedNodeName ?? ''))
+        if (node === undefined) continue
+        const there = node || (now?.status?.nominatedNodeName ?? '')
+        // It may be an earlier pod's that never came to use the claim.
+        return this.provisioned(pod, there, 4_000).catch(() => pause(1_500).then(() => undefined))
       }
       await pause(100)
     }
@@ -670,7 +686,7 @@ export class KubeScheduler {
   }
 
   /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
-  async provisioned(pod: PodObject, node: string): Promise<PodObject> {
+  async provisioned(pod: PodObject, node: string, atMostMs = patienceMs): Promise<PodObject> {
     for (const name of claimsOf(pod)) {
       const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       if (claim.spec?.volumeName !== undefined) continue
@@ -705,10 +721,11 @@ export class KubeScheduler {
       })
       await this.#patch(`${CLAIMS}/${name}/status`, { status: { phase: 'Bound' } })
     }
-    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, () => {
+    const find = (): PodObject | undefined => {
       const now = this.#pods.get(keyOf(pod))
       return now?.spec?.nodeName ? now : undefined
-    })
+    }
+    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, find, atMostMs)
   }
 
   /** As they are now: kube-scheduler writes to them too. */

@@ -194,7 +194,7 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
     else compare(scene, created, verdict)
     let bound = verdict.outcome === 'bound' ? seen : undefined
     // One whose claims are being bound would count on its node for a while after it is gone.
-    const stay = world.graceful ? stays && !keepsOthersAway(pod) : stays || claimsOf(pod).length > 0
+    const stay = world.graceful ? !keepsOthersAway(pod) : stays || claimsOf(pod).length > 0
     const makesRoom = verdict.victims.size > 0 && stay
     if (makesRoom && world.graceful) {
       held.push(seen)
