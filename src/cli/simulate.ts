@@ -130,10 +130,9 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
       arrivals: task.arrivals,
       departures: options.departures,
       unschedulable: drop ? 'drop' : 'wait',
-      progress: async ({ arrivals, arrived }) => {
+      progress: ({ arrivals, arrived }) => {
         bar.show(arrived, arrivals)
-        // A turn for the event loop, so that Ctrl-C is heard.
-        await new Promise((resolve) => setImmediate(resolve))
+        return Promise.resolve()
       },
       ...(fragmentation === undefined ? {} : { fragmentation }),
       ...(untilMs === undefined ? {} : { untilMs }),
@@ -170,13 +169,17 @@ const timeText = (ms: number): string => {
 const bar = (share: number): string => '█'.repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH, '·')
 
 const HEIGHTS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
-/** Values 0-1 over time as one line: each character is the largest value of its part. */
+/** Values 0-1 over time as one line: each character is the largest value of its part; a value holds until the next. */
 const spark = (series: readonly Sample[], valueOf: (sample: Sample) => number, endMs: number): string => {
   const most = new Float64Array(SPARK_WIDTH)
-  for (const sample of series) {
-    const column = endMs > 0 ? Math.min(SPARK_WIDTH - 1, Math.floor((sample.atMs / endMs) * SPARK_WIDTH)) : 0
+  const columnOf = (atMs: number): number =>
+    endMs > 0 ? Math.min(SPARK_WIDTH - 1, Math.floor((atMs / endMs) * SPARK_WIDTH)) : 0
+  for (const [at, sample] of series.entries()) {
+    const value = valueOf(sample)
+    const next = series[at + 1]
+    const last = next === undefined ? columnOf(sample.atMs) : columnOf(next.atMs)
     // column < length
-    most[column] = Math.max(most[column]!, valueOf(sample))
+    for (let column = columnOf(sample.atMs); column <= last; column++) most[column] = Math.max(most[column]!, value)
   }
   return Array.from(most, (value) => HEIGHTS[Math.ceil(Math.min(1, value) * 8)] ?? '').join('')
 }
