@@ -18,28 +18,18 @@ import { runExperiment } from '../simulation/experiments/experiment.ts'
 import { type ExperimentFile, readExperiment } from '../simulation/experiments/experiment-file.ts'
 import { fgdRecord, type FgdResult, type FgdRow, runFgdExperiment } from '../simulation/experiments/fgd-experiment.ts'
 import { type ExperimentRecord, FIGURES_FOLDER, RUNS_FOLDER, writeRecord } from '../simulation/experiments/record.ts'
-import { type Provenance, sourceDigest } from '../simulation/experiments/run-store.ts'
 import { parseSeeds } from '../simulation/experiments/seeds.ts'
 import { readBounded } from '../simulation/traces/csv.ts'
 import { openbPodLists } from '../simulation/traces/openb.ts'
 import { figuresOf } from '../simulation/figures/record-figures.ts'
 import { writeFigures } from '../simulation/figures/write-figures.ts'
 import { ProgressBar } from './progress-bar.ts'
+import { provenance, quoted } from './provenance.ts'
 import { untilSignalled } from './signals.ts'
-import { version } from './version.ts'
 
 const FGD_POLICIES = 'dual_price,fgd,bestfit,gpu_packing,gpu_clustering,dotprod,random'
 const FGD_SEEDS = '42-51'
 const PACKING_BYTES_AT_MOST = 64 * 2 ** 20
-
-/** As a shell takes it. */
-const quoted = (word: string): string => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
-
-const provenance = (): Provenance => ({
-  command: ['stowage', ...process.argv.slice(2)].map(quoted).join(' '),
-  version,
-  source: sourceDigest(),
-})
 
 const resultsFolder = (): string => process.env['RESULTS_DIR'] ?? 'results'
 
