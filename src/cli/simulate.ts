@@ -132,7 +132,7 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
       unschedulable: drop ? 'drop' : 'wait',
       progress: ({ arrivals, arrived }) => {
         bar.show(arrived, arrivals)
-        return Promise.resolve()
+        return undefined
       },
       ...(fragmentation === undefined ? {} : { fragmentation }),
       ...(untilMs === undefined ? {} : { untilMs }),

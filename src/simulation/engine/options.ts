@@ -95,8 +95,8 @@ export interface SimulationOptions {
   /** entries of the time series at most @default 200 */
   readonly samples?: number
   readonly observer?: SimulationObserver
-  /** Told now and then how far the run is, and waited for: whoever shows it, or wants signals to be heard, gets their turn. */
-  readonly progress?: (progress: SimulationProgress) => Promise<void>
+  /** Told now and then how far the run is. A promise is waited for: who wants the event loop to have its turn can give it one. */
+  readonly progress?: (progress: SimulationProgress) => Promise<void> | undefined
   /** ends the run early, with its reason */
   readonly signal?: AbortSignal
 }
