@@ -10,6 +10,8 @@ export interface NodeShape {
   /** beside those that every virtual node gets */
   readonly labels: Readonly<Record<string, string>>
   readonly taints: readonly Taint[]
+  /** @default none */
+  readonly annotations?: Readonly<Record<string, string>>
   /** what lies on its disk. @default nothing */
   readonly images?: readonly ContainerImage[]
   /** status.declaredFeatures. @default none */

@@ -83,6 +83,7 @@ export const nodeObject = (shape: NodeShape, index: number, nowMs: number): Node
         [VIRTUAL_NODE_LABEL]: 'true',
         ...shape.labels,
       },
+      ...(shape.annotations === undefined ? {} : { annotations: { ...shape.annotations } }),
     },
     spec: {
       podCIDR: `${podAddress(index, 0)}/22`,

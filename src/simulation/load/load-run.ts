@@ -2,6 +2,7 @@ import { StowageError } from '../../errors/catalogue.ts'
 import { createPolicy } from '../../policies/registry.ts'
 import { nodeShapes } from '../node-shapes.ts'
 import { type AutoscalerOptions, HorizontalAutoscaler } from './autoscaler.ts'
+import { NETWORK_LATENCY_ANNOTATION } from './network-latency.ts'
 import { createPattern, type PatternName } from './pattern.ts'
 import {
   type LoadNode,
@@ -99,7 +100,12 @@ export const loadNodes = (nodes: readonly LoadNodes[]): LoadNode[] => {
   for (const { backgroundCores, labels, networkMs, shape } of nodes)
     for (const one of nodeShapes([/(^|,)\s*count=/.test(shape) ? shape : `${shape},count=1`]))
       made.push({
-        shape: { ...one, name: `node-${String(made.length).padStart(4, '0')}`, labels: { ...one.labels, ...labels } },
+        shape: {
+          ...one,
+          name: `node-${String(made.length).padStart(4, '0')}`,
+          labels: { ...one.labels, ...labels },
+          annotations: { [NETWORK_LATENCY_ANNOTATION]: String(networkMs) },
+        },
         networkMs,
         backgroundCores,
       })
