@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { VirtualClock } from '../../clock/clock.ts'
 import type { NodeObject, PodObject } from '../../cluster/objects.ts'
 import { createPolicy } from '../../policies/registry.ts'
+import { hashingMask, type Mask, noMask } from './mask.ts'
 import { parseTrace, type PodEnd, type RecordedTrace, type TraceEvent, traceLine } from './recorded.ts'
+import { TraceRecorder } from './recorder.ts'
 import { replayOf } from './replay.ts'
 import { summariseTrace } from './summary.ts'
 import { whatIf } from './what-if.ts'
@@ -298,4 +301,59 @@ test('a policy that fails is told apart by its fallback, not by an error', async
     seed: 1,
   })
   assert.equal(result.policies[0]?.placed, 1)
+})
+
+test('anonymised, a recording gets the same answers', async () => {
+  const labelled = (name: string, zone: string): NodeObject => ({
+    ...node(name, '4', { spec: { taints: [{ key: 'acme.example/team', value: zone, effect: 'PreferNoSchedule' }] } }),
+    metadata: { name, uid: name, labels: { 'kubernetes.io/hostname': name, 'acme.example/room': zone } },
+  })
+  const demanding = (number: number): PodObject => ({
+    metadata: { name: `p-${number}`, namespace: 'finance', uid: `u-${number}`, labels: { app: 'web' } },
+    spec: {
+      ...pod('p', '500m').spec,
+      tolerations: [{ key: 'acme.example/team', operator: 'Equal', value: 'blue' }],
+      topologySpreadConstraints: [
+        {
+          topologyKey: 'acme.example/room',
+          maxSkew: 1,
+          whenUnsatisfiable: 'DoNotSchedule',
+          labelSelector: { matchLabels: { app: 'web' } },
+        },
+      ],
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [
+              { matchExpressions: [{ key: 'acme.example/room', operator: 'In', values: ['blue', 'red'] }] },
+            ],
+          },
+        },
+      },
+    },
+  })
+  const recorded = (mask: Mask): RecordedTrace => {
+    const clock = new VirtualClock()
+    const events: TraceEvent[] = []
+    const recorder = new TraceRecorder({ clock, write: (event) => events.push(event), mask })
+    const nodes = recorder.feed('Node', 'v1', () => undefined)
+    const pods = recorder.feed('Pod', 'v1', () => undefined)
+    for (const [name, zone] of ['blue', 'red', 'green', 'blue'].entries()) nodes.seen(labelled(`n-${name}`, zone))
+    recorder.synced()
+    for (let number = 0; number < 6; number++) {
+      clock.advance(10)
+      pods.seen(demanding(number))
+      clock.advance(1)
+      const { spec, ...rest } = demanding(number)
+      const placed: PodObject = { ...rest, spec: { ...spec, nodeName: `n-${[0, 1, 3][number % 3]}` } }
+      pods.seen(placed)
+    }
+    recorder.stopped()
+    return traceOf(...events)
+  }
+  const open = await ask(recorded(noMask))
+  const masked = await ask(recorded(hashingMask(new Uint8Array(16).fill(5))))
+  const answers = ({ alternative }: typeof open) => ({ ...alternative, moved: alternative.moved.length })
+  assert.equal(open.alternative.placed, 6)
+  assert.deepEqual(answers(masked), answers(open))
 })
