@@ -33,7 +33,7 @@ describe('an experiment file', () => {
 
   it('says a service under load patterns, its paths being relative to the file', () => {
     const { metrics, patterns, seeds, workload } = parseExperiment('/work/experiments/service.yaml', SERVICE)
-    assert.deepEqual(workload.service, { scenario: '/work/scenarios/web.yaml', duration: 90_000 })
+    assert.deepEqual(workload.service, { scenarios: ['/work/scenarios/web.yaml'], duration: 90_000 })
     assert.deepEqual(patterns, [{ name: 'ramp' }, { name: 'spike', max_users: 200 }])
     assert.deepEqual([seeds, metrics], [[7], ['latency_p95']])
   })
@@ -57,6 +57,11 @@ describe('an experiment file', () => {
     ],
     ['no nodes', PODS.replace(/cluster:.*\n/, ''), /cluster is missing.*shapes or openb/],
     ['nodes beside a service', `${SERVICE}cluster: { shapes: [cpu=1] }\n`, /line 8: cluster .*names its nodes/],
+    [
+      'a service without a scenario',
+      SERVICE.replace('scenario: ../scenarios/web.yaml, ', ''),
+      /line 3: workload\.service .*either scenario or/,
+    ],
     ['patterns without a service', `${PODS}patterns: [ramp]\n`, /line 7: patterns .*none/],
     ['broken YAML', 'name: [', /a\.yaml line 1: /],
     ['no map', '- name', /the file is \["name"\]/],

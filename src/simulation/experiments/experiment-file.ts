@@ -81,7 +81,16 @@ const workload = z
         departures: z.boolean().default(true),
       })
       .optional(),
-    service: z.strictObject({ scenario: path, duration }).optional(),
+    service: z
+      .strictObject({
+        scenario: path.optional(),
+        /** in place of one: held against each other as policies are */
+        scenarios: z.array(path).min(1).max(20).optional(),
+        duration,
+      })
+      .refine(oneOf(['scenario', 'scenarios']), 'expected either scenario or scenarios')
+      .transform(({ duration, scenario, scenarios }) => ({ duration, scenarios: scenarios ?? [scenario ?? ''] }))
+      .optional(),
   })
   .refine(oneOf(['synthetic', 'openb', 'service']), 'expected one of synthetic, openb, service')
 
@@ -125,7 +134,7 @@ const resolved = (file: string, experiment: ExperimentFile): ExperimentFile => {
   const fromFile = (path: string): string => resolve(dirname(file), path)
   const { openb, service } = experiment.workload
   if (openb !== undefined) openb.directory = fromFile(openb.directory)
-  if (service !== undefined) service.scenario = fromFile(service.scenario)
+  if (service !== undefined) service.scenarios = service.scenarios.map(fromFile)
   const nodes = experiment.cluster?.openb
   if (nodes !== undefined) nodes.directory = fromFile(nodes.directory)
   return experiment

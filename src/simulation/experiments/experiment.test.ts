@@ -83,6 +83,23 @@ describe('an experiment', () => {
     assert.ok(record.curves.some(({ name }) => name === 'spike-p95-over-time'))
   })
 
+  it('holds scenarios against each other on the same users, as it does policies', async () => {
+    await writeFile(
+      join(directory, 'more.yaml'),
+      SCENARIO.replace('name: web', 'name: web-more').replace('count: 3', 'count: 6'),
+    )
+    const text = SERVICE.replace('scenario: web.yaml', 'scenarios: [web.yaml, more.yaml]')
+    const record = await run(text.replace('[most_allocated, least_loaded]', '[borg]'), 'scenarios')
+    assert.deepEqual(record.policies, ['web', 'web-more'])
+    const latency = comparisons(record).filter(({ metric, pattern }) => metric === 'latency_p95' && pattern === 'spike')
+    assert.deepEqual(
+      latency.map(({ verdict }) => verdict),
+      ['worse', 'best'],
+    )
+    const both = await run(text, 'both')
+    assert.ok(both.policies.includes('least_loaded web-more'))
+  })
+
   it('leaves a row for each measurement, and what it leaves can be read again', async () => {
     const record = await run(PODS, 'pods')
     const folder = join(directory, 'out')

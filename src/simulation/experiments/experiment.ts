@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { StowageError } from '../../errors/catalogue.ts'
 import { readLoadScenario } from '../load/scenario-file.ts'
 import { openbPodListFile } from '../traces/openb.ts'
 import type { CellResult, CellSeries } from './cell.ts'
@@ -65,31 +66,47 @@ const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   )
 }
 
+/** What is compared: policies; scenarios where there are several under one policy; else both. */
+const armOf = (policy: string, scenario: string, { policies, workload }: ExperimentFile): string => {
+  if ((workload.service?.scenarios ?? []).length < 2) return policy
+  return policies.length < 2 ? scenario : `${policy} ${scenario}`
+}
+
 const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   const { patterns = [], policies, seeds, workload } = experiment
-  const { duration = 0, scenario: path = '' } = workload.service ?? {}
-  const scenario = await readLoadScenario(path)
+  const { duration = 0, scenarios: paths = [] } = workload.service ?? {}
+  const scenarios = await Promise.all(paths.map(readLoadScenario))
+  const names = scenarios.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined)
+    throw new StowageError('CONFIG_INVALID_VALUE', {
+      found: `two scenarios of the name ${twice}`,
+      expected: 'a name of its own for each',
+    })
   return patterns.flatMap(({ max_users: maxUsers, min_users: minUsers, name }, place) => {
     const again = patterns.findIndex((other) => other.name === name) < place
     const pattern = again ? `${name}-${place + 1}` : name
-    return policies.flatMap((policy) =>
-      seeds.map((seed, index) => ({
-        policy,
-        pattern,
-        seed,
-        task: {
-          id: `${pattern}_${policy}_${seed}`,
-          kind: 'service',
-          input: {
-            scenario,
-            pattern: { name, durationMs: duration, minUsers, maxUsers },
-            policy,
-            seed,
-            heatMap: index === 0 && place === 0,
-          } satisfies ServiceRunInput,
-          files: [],
-        } as const,
-      })),
+    return scenarios.flatMap((scenario) =>
+      policies.flatMap((policy) => {
+        const arm = armOf(policy, scenario.name, experiment)
+        return seeds.map((seed, index) => ({
+          policy: arm,
+          pattern,
+          seed,
+          task: {
+            id: `${pattern}_${arm.replaceAll(' ', '_')}_${seed}`,
+            kind: 'service',
+            input: {
+              scenario,
+              pattern: { name, durationMs: duration, minUsers, maxUsers },
+              policy,
+              seed,
+              heatMap: index === 0 && place === 0,
+            } satisfies ServiceRunInput,
+            files: [],
+          } as const,
+        }))
+      }),
     )
   })
 }
@@ -158,7 +175,7 @@ const heatMapsOf = (cells: readonly Cell[], results: ReadonlyMap<string, unknown
     const columns = Array.from({ length: STEPS }, (_, step) => (step * endS) / (STEPS - 1))
     return [
       {
-        name: `placement-${policy}`,
+        name: `placement-${policy.replaceAll(' ', '-')}`,
         caption: `${heatMap.value.label}${heatMap.value.unit === '' ? '' : ` (${heatMap.value.unit})`} by node and time: ${pattern}, policy ${policy}, seed ${seed}.`,
         x: { label: 'Time', unit: inMinutes ? 'min' : 's' },
         yLabel: 'Node',
@@ -197,13 +214,14 @@ export const runExperiment = async (options: ExperimentOptions): Promise<Experim
   )
   const wanted = new Set(metrics.map(({ name }) => name))
   const patterns = [...new Set(cells.map(({ pattern }) => pattern))]
+  const arms = [...new Set(cells.map(({ policy }) => policy))]
   return {
     format: 'stowage-experiment/1',
     name: experiment.name,
     description: experiment.description,
     patternLabel: isService ? 'Load pattern' : 'Pods',
     provenance,
-    policies: [...experiment.policies],
+    policies: arms,
     patterns,
     seeds: [...experiment.seeds],
     metrics: [...metrics],
@@ -217,7 +235,7 @@ export const runExperiment = async (options: ExperimentOptions): Promise<Experim
       curvesOf(
         pattern,
         new Map(
-          experiment.policies.map((policy) => [
+          arms.map((policy) => [
             policy,
             cells.filter((cell) => cell.pattern === pattern && cell.policy === policy).map(resultOf),
           ]),
