@@ -30,7 +30,9 @@ export type GangStep<C> =
     }
   | {
       readonly whole: false
-      /** kube-scheduler's words, and the first member's that could not be placed */
+      /** kube-scheduler's words */
+      readonly counts: string
+      /** these, and the first member's that could not be placed */
       readonly message: string
       /** a bit for each constraint that refused any member on any node */
       readonly rejectedBy: number
@@ -146,5 +148,5 @@ export const placeGang = <C extends GangCandidate>(candidates: readonly C[], opt
   const remaining = candidates.length - placed.length - refused.size
   const counts = `minCount (${minCount}) cannot be satisfied: ${scheduled} scheduled, ${remaining} remaining`
   const message = first === undefined ? counts : `${counts}. ${podKey(first[0].pod)}: ${first[1].facts.message}`
-  return { whole: false, message, rejectedBy, wakesOn: [...wakesOn], refused }
+  return { whole: false, counts, message, rejectedBy, wakesOn: [...wakesOn], refused }
 }

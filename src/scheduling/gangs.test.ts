@@ -403,7 +403,7 @@ describe('the object of a gang', () => {
     feed.seen(gangOf(2))
     await world.quiet()
     const why =
-      'minCount (2) cannot be satisfied: 1 scheduled, 0 remaining. default/b: 0/1 nodes are available: 1 Insufficient cpu. ' +
+      'minCount (2) cannot be satisfied: 1 scheduled, 0 remaining, ' +
       'pod group preemption: No preemption victims found for incoming preemptor'
     assert.deepEqual(world.reporter.gangs, [`g Unschedulable: ${why}`])
     await world.passes(600_000)

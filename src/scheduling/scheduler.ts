@@ -892,7 +892,7 @@ export class Scheduler {
     const [first] = members
     if (preemption !== undefined && first !== undefined)
       this.#evict(entries, preemptorOf(gang, first.pod.schedulerName), toEvict(preemption))
-    this.#report(gang, 'Unschedulable', message)
+    this.#report(gang, 'Unschedulable', room === undefined ? step.counts : `${step.counts}, ${room.text}`)
     if (this.#gangs.placed(gang) > 0) this.#completeFirst(gang)
   }
 

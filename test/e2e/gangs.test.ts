@@ -92,7 +92,7 @@ const install = async (cluster: Cluster, kinds: readonly ResourceKind[]): Promis
 }
 
 const minCountWords = (scheduled: number, minCount = 3): RegExp =>
-  new RegExp(`^minCount \\(${minCount}\\) cannot be satisfied: ${scheduled} scheduled, \\d remaining\\. `)
+  new RegExp(`^minCount \\(${minCount}\\) cannot be satisfied: ${scheduled} scheduled, \\d remaining[.,] `)
 
 /** What holds however a gang is said, against the server that `at` gives. */
 const gangs = (form: Form, at: () => { readonly kubeconfigPath: string }): void => {
