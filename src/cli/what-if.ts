@@ -124,7 +124,7 @@ const renderMoved = ({ agree, compared, decisions, moved, policy }: Alternative)
   const head =
     decisions === undefined
       ? `${policy}: ${moved.length} pods would get a node`
-      : `${policy}: decides ${decisions.alike} of ${decisions.compared} as was decided, each in the cluster as it was then; in its own course ${agree} of ${compared} pods are on the node where they were, ${moved.length} elsewhere`
+      : `${policy}: decides ${decisions.alike} of ${decisions.compared} as was decided${decisions.tied === 0 ? '' : ` (and ${decisions.tied} by another choice among equal scores)`}, each in the cluster as it was then; in its own course ${agree} of ${compared} pods are on the node where they were, ${moved.length} elsewhere`
   return [head, ...shown, ...more]
 }
 

@@ -13,19 +13,22 @@ const bestOf = ({ scores }: Ranking, count: number): number => {
  * Asks a policy about every pod, tells what it chose, and puts the pod where it went when the trace was recorded: so each
  * choice is made in the cluster as it was, however many before it were others.
  * @param nodeOf where a pod (`namespace/name`) went; '' or a node that is not allowed: where the policy wants it
+ * @param onChoice `tied`: another node, while the one where it went has the same score
  */
 export const asRecorded = (
   policy: Policy,
   nodeOf: (pod: string) => string,
-  onChoice: (pod: string, node: string) => void,
+  onChoice: (pod: string, node: string, tied: boolean) => void,
 ): Policy => {
   const follow = (pod: Pod, { count, nodes }: Candidates, { cluster }: RankContext, ranking: Ranking): Ranking => {
     const nameOf = (candidate: number): string => cluster.node(nodes[candidate] ?? -1).name
     const key = podKey(pod)
-    onChoice(key, nameOf(bestOf(ranking, count)))
+    const best = bestOf(ranking, count)
     const wanted = nodeOf(key)
     const scores = Float64Array.from({ length: count }, (_, candidate) => (nameOf(candidate) === wanted ? 1 : 0))
-    return scores.includes(1) ? { ...ranking, scores } : ranking
+    const went = scores.indexOf(1)
+    onChoice(key, nameOf(best), went >= 0 && went !== best && ranking.scores[went] === ranking.scores[best])
+    return went >= 0 ? { ...ranking, scores } : ranking
   }
   return {
     ...policy,

@@ -64,12 +64,12 @@ test('the policy that was live decides as it did, and another says which pods wo
     stopped(1000),
   )
   const spread = await ask(trace)
-  assert.deepEqual(spread.alternative.decisions, { compared: 3, alike: 3 })
+  assert.deepEqual(spread.alternative.decisions, { compared: 3, alike: 3, tied: 0 })
   assert.deepEqual([spread.alternative.agree, spread.alternative.moved], [3, []])
   const packed = await ask(trace, 'most_allocated')
   assert.deepEqual(
     packed.alternative.decisions,
-    { compared: 3, alike: 2 },
+    { compared: 3, alike: 2, tied: 0 },
     'q would join p; r has two equal nodes before it, as the live one had',
   )
   assert.deepEqual(packed.alternative.moved, [{ pod: 'default/q', recorded: 'b', now: 'a' }])

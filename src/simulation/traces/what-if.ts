@@ -41,10 +41,11 @@ export interface Moved {
 export interface Alternative extends Course {
   /**
    * Of the decisions that were recorded, how many it takes alike when it is asked about each in the cluster as it was then:
-   * all of them if it was live and draws nothing, but for what happened within the moment of a decision. undefined: none was
+   * all of them if it was live and draws nothing, but for what happened within the moment of a decision. `tied`: it chose
+   * another, but the node that was taken has the same score, as where the live one draws among equals. undefined: none was
    * recorded.
    */
-  readonly decisions: { readonly compared: number; readonly alike: number } | undefined
+  readonly decisions: { readonly compared: number; readonly alike: number; readonly tied: number } | undefined
   /** pods that both placed, and how many of them are on the same node in the policy's own course, where each decision changes the next */
   readonly compared: number
   readonly agree: number
@@ -157,8 +158,11 @@ const decisionsAlike = async (
 ): Promise<NonNullable<Alternative['decisions']>> => {
   const chosen = new Map<string, string>()
   const nodeOf = (pod: string): string => replay.placeable.get(pod)?.bind?.node ?? ''
-  const note = (pod: string, node: string): void => {
-    if (!chosen.has(pod)) chosen.set(pod, node)
+  const ties = new Set<string>()
+  const note = (pod: string, node: string, tied = false): void => {
+    if (chosen.has(pod)) return
+    chosen.set(pod, node)
+    if (tied) ties.add(pod)
   }
   const following = {
     policy: asRecorded(policy, nodeOf, note),
@@ -168,7 +172,11 @@ const decisionsAlike = async (
   await simulate(replay, following, options, `${policy.name}, decision by decision`, note)
   const bound = [...replay.placeable].filter(([, { bind }]) => bind !== undefined)
   const compared = bound.filter(([pod]) => chosen.has(pod))
-  return { compared: compared.length, alike: compared.filter(([pod]) => chosen.get(pod) === nodeOf(pod)).length }
+  return {
+    compared: compared.length,
+    alike: compared.filter(([pod]) => chosen.get(pod) === nodeOf(pod)).length,
+    tied: compared.filter(([pod]) => ties.has(pod)).length,
+  }
 }
 
 /**
