@@ -86,7 +86,9 @@ describe('an experiment', () => {
   it('holds scenarios against each other on the same users, as it does policies', async () => {
     await writeFile(
       join(directory, 'more.yaml'),
-      SCENARIO.replace('name: web', 'name: web-more').replace('count: 3', 'count: 6'),
+      SCENARIO.replace('name: web', 'name: web-more')
+        .replace('count: 3', 'count: 6')
+        .replace('memory=8Gi', 'memory=8Gi,nvidia.com/gpu=1'),
     )
     const text = SERVICE.replace('scenario: web.yaml', 'scenarios: [web.yaml, more.yaml]')
     const record = await run(text.replace('[most_allocated, least_loaded]', '[borg]'), 'scenarios')
@@ -95,6 +97,20 @@ describe('an experiment', () => {
     assert.deepEqual(
       latency.map(({ verdict }) => verdict),
       ['worse', 'best'],
+    )
+    const replicas = record.curves.find(({ name }) => name === 'spike-replicas-over-time')
+    assert.deepEqual(
+      replicas?.lines.map(({ name, points }) => [name, points.at(-1)?.[1]]),
+      [
+        ['web', 3],
+        ['web-more', 6],
+      ],
+    )
+    const gpu = record.curves.find(({ name }) => name === 'spike-gpu-over-time')
+    assert.deepEqual(
+      gpu?.lines.map(({ name }) => name),
+      ['web-more'],
+      'the other has no GPUs',
     )
     const both = await run(text, 'both')
     assert.ok(both.policies.includes('least_loaded web-more'))

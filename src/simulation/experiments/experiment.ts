@@ -139,23 +139,22 @@ const curvesOf = (pattern: string, runs: ReadonlyMap<string, readonly CellResult
   const timesS = alike ? ownTimesS : Array.from({ length: STEPS + 1 }, (_, step) => (step * endS) / STEPS)
   const seeds = all.length / runs.size
   const withBands = seeds > 1 && runs.size <= BANDS_AT_MOST
-  return (all[0]?.series ?? []).map((first, at): Curve => {
+  // Runs of different scenarios may differ in what has a course: without GPUs there is none of their use.
+  const firsts = new Map(all.flatMap(({ series }) => series.map((one) => [one.name, one] as const)))
+  return Array.from(firsts.values(), (first): Curve => {
     const lines = Array.from(runs, ([policy, results]) => {
       const points: [number, number | null][] = []
       const band: [number, number][] = []
+      const courses = results.flatMap(({ series }) => series.find(({ name }) => name === first.name) ?? [])
       for (const timeS of timesS) {
-        const values = results.flatMap(({ series }) => {
-          const one = series[at]
-          const value = one === undefined ? null : valueAt(one, timeS)
-          return value === null ? [] : [value]
-        })
+        const values = courses.flatMap((one) => valueAt(one, timeS) ?? [])
         const whole = values.length === results.length ? estimate(values) : undefined
         points.push([inMinutes ? timeS / 60 : timeS, whole?.mean ?? null])
         // No quantity here is negative.
         band.push([Math.max(0, whole?.low ?? 0), whole?.high ?? 0])
       }
       return { name: policy, points, ...(withBands ? { band } : {}) }
-    })
+    }).filter(({ points }) => points.some(([, value]) => value !== null))
     return {
       name: `${prefix}${first.name}-over-time`,
       caption: `${first.label} over time, ${pattern}: mean of ${seeds} seeds${withBands ? '; bands are 95 % confidence intervals' : ''}.`,

@@ -101,7 +101,9 @@ const fragmentationOf = (arrivals: readonly Arrival[]): SimulationOptions['fragm
   }
 }
 
-const hasGpus = ({ allocatable }: NodeShape): boolean => Object.keys(allocatable).some((name) => /\/gpu/.test(name))
+/** Whether the node offers any, whole or in thousandths. */
+export const hasGpus = ({ allocatable }: NodeShape): boolean =>
+  Object.keys(allocatable).some((name) => /\/gpu/.test(name))
 
 const ROWS_AT_MOST = 100
 const COLUMNS_AT_MOST = 120

@@ -1,5 +1,6 @@
 import type { CellHeatMap, CellResult, CellSeries } from './cell.ts'
-import { type LoadRunInput, type LoadRunResult, runLoad } from '../load/load-run.ts'
+import { type LoadRunInput, type LoadRunResult, loadNodes, runLoad } from '../load/load-run.ts'
+import { hasGpus } from './pods-run.ts'
 import type { Metric } from './record.ts'
 
 /** One run: users ask a service whose replicas one policy places. */
@@ -67,7 +68,7 @@ export const runService = (input: ServiceRunInput): Promise<CellResult> => {
     timesS: series.map(({ toMs }) => toMs / 1000),
     values,
   })
-  const hasGpus = result.nodes.some(({ gpus }) => gpus > 0)
+  const withGpus = loadNodes(input.scenario.nodes).some(({ shape }) => hasGpus(shape))
   return Promise.resolve({
     values: [
       ['latency_p50', summary.latencyMs.p50],
@@ -77,7 +78,7 @@ export const runService = (input: ServiceRunInput): Promise<CellResult> => {
       ['error_rate', percent(summary.failed)],
       ['timeout_rate', percent(summary.timedOut)],
       ['cpu_use', 100 * summary.cpuShare],
-      ...(hasGpus ? [['gpu_use', 100 * summary.gpuShare] as const] : []),
+      ...(withGpus ? [['gpu_use', 100 * summary.gpuShare] as const] : []),
       ['replica_seconds', replicaMs / 1000],
     ],
     digest: '',
@@ -100,7 +101,7 @@ export const runService = (input: ServiceRunInput): Promise<CellResult> => {
         '% of capacity',
         series.map(({ cpuShare }) => 100 * cpuShare),
       ),
-      ...(hasGpus
+      ...(withGpus
         ? [
             seriesOf(
               'gpu',
