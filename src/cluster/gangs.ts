@@ -45,6 +45,8 @@ export interface PodGroup {
   /** so many are placed together or none; 1: each for itself */
   readonly minCount: number
   readonly timeoutMs: number | undefined
+  /** its pods are evicted together or not at all */
+  readonly disruptedTogether: boolean
 }
 
 /** A PodGroup of any of the APIs, limited to what is read. */
@@ -52,6 +54,8 @@ export interface PodGroupObject extends KubeObject {
   spec?: {
     /** scheduling.k8s.io */
     schedulingPolicy?: { basic?: unknown; gang?: { minCount?: number } }
+    /** scheduling.k8s.io */
+    disruptionMode?: { single?: unknown; all?: unknown }
     /** scheduling.x-k8s.io and scheduling.volcano.sh */
     minMember?: number
     /** scheduling.x-k8s.io */
@@ -152,5 +156,6 @@ export const readPodGroup = (source: GangSource, object: PodGroupObject): PodGro
     status: readPodGroupStatus(status),
     minCount: minCount as number,
     timeoutMs: typeof scheduleTimeoutSeconds === 'number' ? scheduleTimeoutSeconds * 1000 : undefined,
+    disruptedTogether: typeof spec.disruptionMode?.all === 'object' && spec.disruptionMode.all !== null,
   }
 }

@@ -31,6 +31,7 @@ import {
   type Preemption,
   REASON_NO_VICTIMS,
   REASON_NOT_HELPFUL,
+  type Together,
   VICTIMS_TERMINATING,
   VictimSearch,
 } from './preemption.ts'
@@ -90,6 +91,8 @@ export interface CycleOptions {
   readonly budgets: DisruptionBudgets
   /** in the order in which they are asked; at most 31 */
   readonly constraints: readonly Constraint[]
+  /** pods that are evicted together or not at all; undefined at the moment: each is alone @default each is alone */
+  readonly together?: () => Together | undefined
   /** another number whenever anything in the cluster has changed */
   readonly stateVersion: () => number
   /** one part of a cycle took so long */
@@ -738,6 +741,7 @@ export class Cycle {
       refusal: (node, imagined) => this.#refusalWithNominated(pod, node, imagined)?.refusal.reasons,
       keeping: (node) => this.#keepingOn(node, pod),
       local,
+      together: this.#options.together?.(),
     })
     onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
     if (preemption !== undefined)

@@ -5,7 +5,7 @@ import type { ClusterState, Imagined } from '../cluster/state.ts'
 import type { VolumePlan } from '../cluster/volumes.ts'
 import type { Decision } from './cycle.ts'
 import { type GangCandidate, LiftedNominations } from './gang-step.ts'
-import { asksToStay, byImportance } from './preemption.ts'
+import { asksToStay, byImportance, byImportanceOfUnits, type Together, unitsOf } from './preemption.ts'
 import type { Profile } from './profile.ts'
 
 const PREFIX = 'pod group preemption: '
@@ -40,6 +40,8 @@ export interface GangPreemptionOptions {
   readonly placed: number
   /** pods that may not be evicted for the gang: its own */
   readonly isMember: (uid: string) => boolean
+  /** undefined: every pod is alone */
+  readonly together: Together | undefined
   /** looks for pods that could make room where there is none */
   readonly decide: (pod: Pod, profile: Profile) => Decision
   readonly plan: (pod: Pod, node: NodeIndex) => VolumePlan | undefined
@@ -112,8 +114,11 @@ const imagineRoom = <C extends GangCandidate>(
         const found = decision.preemption?.found
         if (decision.node < 0 && typeof found === 'object' && !found.victims.some(({ uid }) => options.isMember(uid))) {
           for (const victim of found.victims) {
-            on(found.node).remove(victim)
-            victims.push({ pod: victim, node: found.node })
+            const there = cluster.indexOf(cluster.placeOf(victim.uid))
+            // Of what leaves together, some may be on a node that is not known.
+            if (there < 0) continue
+            on(there).remove(victim)
+            victims.push({ pod: victim, node: there })
           }
           changed()
           decision = decide()
@@ -152,21 +157,28 @@ const spare = <C>(
   victims: readonly { readonly pod: Pod; readonly node: NodeIndex }[],
   imaginations: readonly Imagination<C>[],
   on: (node: NodeIndex) => Imagined,
-  { budgets, fits }: GangPreemptionOptions,
+  { budgets, fits, together }: GangPreemptionOptions,
 ): { readonly pod: Pod; readonly node: NodeIndex }[] => {
-  const sorted = victims.toSorted((a, b) => byImportance(a.pod, b.pod))
-  const violating = budgets.violatedBy(sorted.map(({ pod }) => pod))
-  for (const { pod } of sorted) if (asksToStay(pod)) violating.add(pod)
-  const leaving = new Set(sorted)
+  const nodes = new Map(victims.map(({ node, pod }) => [pod.uid, node]))
+  const units = unitsOf(
+    victims.map(({ pod }) => pod),
+    together,
+  ).sort(byImportanceOfUnits)
+  const violating = budgets.violatedBy(units.flatMap(({ pods }) => pods))
+  for (const { pod } of victims) if (asksToStay(pod)) violating.add(pod)
+  const spared = new Set<string>()
   for (const dear of [true, false])
-    for (const victim of sorted) {
-      if (violating.has(victim.pod) !== dear) continue
-      const { node, pod } = victim
-      on(node).add(pod)
-      if (stillFit(imaginations, on, fits)) leaving.delete(victim)
-      else on(node).remove(pod)
+    for (const { pods } of units) {
+      if (pods.some((pod) => violating.has(pod)) !== dear) continue
+      const placed = pods.flatMap((pod) => {
+        const node = nodes.get(pod.uid)
+        return node === undefined ? [] : [{ node, pod }]
+      })
+      for (const { node, pod } of placed) on(node).add(pod)
+      if (stillFit(imaginations, on, fits)) for (const { uid } of pods) spared.add(uid)
+      else for (const { node, pod } of placed) on(node).remove(pod)
     }
-  return sorted.filter((victim) => leaving.has(victim))
+  return victims.filter(({ pod }) => !spared.has(pod.uid)).toSorted((a, b) => byImportance(a.pod, b.pod))
 }
 
 /** Whether the members still fit where they are, one after the other: rules need not hold for those before the last. */

@@ -3,6 +3,7 @@ import type { ObjectFeed } from '../cluster/feed.ts'
 import { type GangSource, type PodGroup, type PodGroupObject, readPodGroup } from '../cluster/gangs.ts'
 import { isFinished, type Pod } from '../cluster/pod.ts'
 import type { GangReport } from './ports.ts'
+import type { Together } from './preemption.ts'
 
 /** How long room is kept for a member whose bind failed, where the gang does not say (kube-scheduler's Permit waits as long). */
 export const GANG_TIMEOUT_MS = 5 * 60_000
@@ -85,6 +86,8 @@ export class Gangs {
   readonly #byUid = new Map<string, KnownGang>()
   /** gangs short of members of which nobody was told yet how many are there */
   readonly #untold = new Set<KnownGang>()
+  /** gangs that are evicted as a whole or not at all */
+  readonly #disruptedTogether = new Set<KnownGang>()
   readonly #rooms = new Map<string, Timer>()
   #teller: Timer | undefined
   #stopped = false
@@ -97,6 +100,17 @@ export class Gangs {
   of(uid: string): Gang | undefined {
     return this.#byUid.get(uid)
   }
+
+  /** The pods on nodes that are evicted with one, as their object says; undefined: no object says so. */
+  get disruptedTogether(): Together | undefined {
+    return this.#disruptedTogether.size === 0 ? undefined : this.#together
+  }
+
+  readonly #together = (uid: string): readonly Pod[] | undefined => {
+    const gang = this.#byUid.get(uid)
+    if (gang === undefined || !this.#disruptedTogether.has(gang)) return undefined
+    return [...gang.members.values()].filter((member) => this.#options.isPlaced(member.uid))
+  };
 
   /** Gangs with members and an object of any API. */
   *withObjects(): Generator<Gang> {
@@ -255,6 +269,8 @@ export class Gangs {
   }
 
   #settle(gang: KnownGang): void {
+    if (gang.object?.disruptedTogether === true && gang.members.size > 0) this.#disruptedTogether.add(gang)
+    else this.#disruptedTogether.delete(gang)
     if (gang.members.size === 0) {
       gang.size = undefined
       gang.saidTimeoutMs = undefined

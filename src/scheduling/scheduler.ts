@@ -246,6 +246,7 @@ export class Scheduler {
       cluster,
       budgets: this.#budgets,
       constraints,
+      together: () => this.#gangs.disruptedTogether,
       stateVersion: () => this.#stateVersion,
       onPhase: (schedulerName, phase, durationMs) => observer.phase(schedulerName, phase, durationMs),
     })
@@ -845,6 +846,7 @@ export class Scheduler {
       minCount,
       placed,
       isMember: (uid) => gang.members.has(uid),
+      together: this.#gangs.disruptedTogether,
       decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile, true),
       plan: (pod, node) => this.#planVolumes(pod, node),
       fits: (pod, node, imagined) => this.#cycle.fits(pod, node, imagined),
