@@ -155,7 +155,7 @@ const record = async (options: RecordOptions): Promise<void> => {
       })
       while (process.stderr.isTTY && !ended.aborted) {
         const { bound, ended: over, nodes, pods } = counts
-        const line = `${seconds(recorder.nowMs)}  ${nodes} of nodes, ${pods} of pods, ${bound} binds, ${over} ends, ${Math.ceil(file.bytes / 1024)} KiB`
+        const line = `${seconds(recorder.nowMs)}  nodes seen ${nodes} times, pods ${pods} times, ${bound} binds, ${over} ends, ${Math.ceil(file.bytes / 1024)} KiB`
         process.stderr.write(`\r\u001b[K${line}`)
         await sleep(systemClock, PROGRESS_MS, ended).catch(() => undefined)
       }

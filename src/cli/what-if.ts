@@ -136,7 +136,7 @@ const render = (result: WhatIf): string[] => {
     ? ['', 'placed', 'pending', 'cpu', 'memory', 'gpu', 'preempted']
     : ['', 'placed', 'pending', 'p50', 'p95', 'p99', 'cpu', 'memory', 'gpu', 'imb.cpu', 'imb.mem', 'preempted']
   return [
-    `${nodes} nodes, ${pods} pods to place and ${keptPods} that stay where they are${moment ? ', as the cluster is now' : `, in ${waited(durationMs)}`}`,
+    `${nodes} nodes, ${pods} pods to place and ${keptPods} that stay where they are${moment ? ', at one moment' : `, in ${waited(durationMs)}`}`,
     ...(leftOut.gatedPods + leftOut.podChanges === 0
       ? []
       : [`left out: ${leftOut.gatedPods} pods that stayed gated, ${leftOut.podChanges} changes of pods`]),
