@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { StowageError } from '../../errors/catalogue.ts'
 import { policyNames } from '../../policies/registry.ts'
+import { FIVE_G_SCENARIOS } from '../load/five-g.ts'
 import { PATTERN_NAMES } from '../load/pattern.ts'
 import { parseDurationMs } from '../pod-stages.ts'
 import { parseSettings, readSettingsFile } from '../settings-file.ts'
@@ -81,6 +82,17 @@ const workload = z
         departures: z.boolean().default(true),
       })
       .optional(),
+    five_g: z
+      .strictObject({
+        scenarios: z
+          .array(z.enum(FIVE_G_SCENARIOS))
+          .min(1)
+          .max(FIVE_G_SCENARIOS.length)
+          .default([...FIVE_G_SCENARIOS]),
+        networks: z.number().int().min(1).max(10_000),
+        duration,
+      })
+      .optional(),
     service: z
       .strictObject({
         scenario: path.optional(),
@@ -92,7 +104,7 @@ const workload = z
       .transform(({ duration, scenario, scenarios }) => ({ duration, scenarios: scenarios ?? [scenario ?? ''] }))
       .optional(),
   })
-  .refine(oneOf(['synthetic', 'openb', 'service']), 'expected one of synthetic, openb, service')
+  .refine(oneOf(['synthetic', 'openb', 'five_g', 'service']), 'expected one of synthetic, openb, five_g, service')
 
 const schema = z
   .strictObject({

@@ -42,27 +42,36 @@ const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   // What is wrong with the nodes is told before the first run.
   await nodesOf(cluster)
   const files = cluster.kind === 'openb' ? [await contentDigest(join(cluster.directory, cluster.nodeList))] : []
-  const { openb, synthetic } = workload
-  let pods: PodsInput
-  if (openb === undefined) pods = { kind: 'synthetic', pods: synthetic?.pods ?? 0, spanMs: synthetic?.duration ?? 0 }
-  else {
+  const { five_g: fiveG, openb, synthetic } = workload
+  let loads: { readonly pattern: string; readonly pods: PodsInput }[]
+  if (openb !== undefined) {
     const { departures, directory, duration: spanMs, pods: podList } = openb
-    pods = { kind: 'openb', directory, podList, spanMs, departures }
+    loads = [{ pattern: podList, pods: { kind: 'openb', directory, podList, spanMs, departures } }]
     files.push(await contentDigest(join(directory, openbPodListFile(podList))))
-  }
-  const pattern = pods.kind === 'openb' ? pods.podList : 'synthetic'
-  return policies.flatMap((policy) =>
-    seeds.map((seed, index) => ({
-      policy,
-      pattern,
-      seed,
-      task: {
-        id: `${policy}_${seed}`,
-        kind: 'pods',
-        input: { cluster, pods, policy, seed, heatMap: index === 0 } satisfies PodsRunInput,
-        files,
+  } else if (fiveG !== undefined) {
+    const { duration: spanMs, networks, scenarios } = fiveG
+    loads = scenarios.map((scenario) => ({ pattern: scenario, pods: { kind: 'five_g', scenario, networks, spanMs } }))
+  } else
+    loads = [
+      {
+        pattern: 'synthetic',
+        pods: { kind: 'synthetic', pods: synthetic?.pods ?? 0, spanMs: synthetic?.duration ?? 0 },
       },
-    })),
+    ]
+  return loads.flatMap(({ pattern, pods }, place) =>
+    policies.flatMap((policy) =>
+      seeds.map((seed, index) => ({
+        policy,
+        pattern,
+        seed,
+        task: {
+          id: loads.length === 1 ? `${policy}_${seed}` : `${pattern}_${policy}_${seed}`,
+          kind: 'pods' as const,
+          input: { cluster, pods, policy, seed, heatMap: index === 0 && place === 0 } satisfies PodsRunInput,
+          files,
+        },
+      })),
+    ),
   )
 }
 

@@ -9,6 +9,8 @@ import { createPolicy } from '../../policies/registry.ts'
 import type { Arrival } from '../arrivals.ts'
 import type { SimulationOptions } from '../engine/options.ts'
 import { Simulation } from '../engine/simulation.ts'
+import { type FiveGScenario, fiveGWorkload } from '../load/five-g.ts'
+import { meanPodLatencyMs } from '../load/network-latency.ts'
 import { type NodeShape, nodeShapes } from '../node-shapes.ts'
 import { openbNode, readOpenb, readOpenbRows } from '../traces/openb.ts'
 import { syntheticWorkload, workloadPriorityClasses } from '../workload.ts'
@@ -30,6 +32,13 @@ export type PodsInput =
       readonly spanMs: number
       readonly departures: boolean
     }
+  /** networks of 5G functions, on nodes that are near or far */
+  | {
+      readonly kind: 'five_g'
+      readonly scenario: FiveGScenario
+      readonly networks: number
+      readonly spanMs: number
+    }
 
 /** One run: pods come to a cluster that one policy serves. */
 export interface PodsRunInput {
@@ -50,6 +59,7 @@ export const PODS_METRICS: readonly Metric[] = [
   { name: 'memory_imbalance', label: 'Memory imbalance of nodes (sd)', unit: 'percentage points', better: 'lower' },
   { name: 'gpu_imbalance', label: 'GPU imbalance of nodes (sd)', unit: 'percentage points', better: 'lower' },
   { name: 'fragmentation', label: 'Fragmented GPUs, mean over time', unit: '% of capacity', better: 'lower' },
+  { name: 'network_latency', label: 'Network latency to pods, mean over time', unit: 'ms', better: 'lower' },
   { name: 'pending_mean', label: 'Time to placement, mean', unit: 's', better: 'lower' },
   { name: 'pending_p95', label: 'Time to placement, 95th percentile', unit: 's', better: 'lower' },
   { name: 'pending_pods', label: 'Pods that wait, mean over time', unit: 'pods', better: 'lower' },
@@ -66,7 +76,7 @@ export const nodesOf = async (cluster: ClusterInput): Promise<NodeShape[]> => {
   return nodes.map(openbNode)
 }
 
-type Load = Required<Pick<SimulationOptions, 'arrivals' | 'objects' | 'departures' | 'speed'>>
+type Load = Required<Pick<SimulationOptions, 'nodes' | 'arrivals' | 'objects' | 'departures' | 'speed'>>
 
 /** @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED */
 const loadOf = async (pods: PodsInput, nodes: readonly NodeShape[], seed: number): Promise<Load> => {
@@ -78,11 +88,17 @@ const loadOf = async (pods: PodsInput, nodes: readonly NodeShape[], seed: number
       nodes,
       schedulerName: 'experiment',
     })
-    return { arrivals, objects: [...workloadPriorityClasses], departures: true, speed: 1 }
+    return { nodes, arrivals, objects: [...workloadPriorityClasses], departures: true, speed: 1 }
+  }
+  if (pods.kind === 'five_g') {
+    const { networks, scenario, spanMs } = pods
+    const random = seededRandom(seed)
+    const made = fiveGWorkload({ scenario, nodes, networks, spanMs, random, schedulerName: 'experiment' })
+    return { ...made, objects: [], departures: true, speed: 1 }
   }
   const { directory, departures, podList, spanMs } = pods
   const { arrivals, speed } = await readOpenb({ directory, podList, spanMs, departures, schedulerName: 'experiment' })
-  return { arrivals, objects: [], departures, speed }
+  return { nodes, arrivals, objects: [], departures, speed }
 }
 
 /** F_n(M) over the pods that come, in thousandths of GPUs; undefined where none asks for a GPU. */
@@ -163,19 +179,41 @@ class HeatMapObserver {
   }
 }
 
+/** The network latency to pods, averaged over time. */
+class LatencyObserver {
+  #nowMs = 0
+  #latencyMs = 0
+  #sum = 0
+
+  get meanMs(): number {
+    return this.#nowMs > 0 ? this.#sum / this.#nowMs : 0
+  }
+
+  after(cluster: ClusterView, atMs: number): void {
+    this.#sum += this.#latencyMs * (atMs - this.#nowMs)
+    this.#nowMs = atMs
+    this.#latencyMs = meanPodLatencyMs(cluster)
+  }
+}
+
 /** @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE, POLICY_UNKNOWN, WORKLOAD_MALFORMED */
 export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunInput): Promise<CellResult> => {
   const nodes = await nodesOf(cluster)
   const load = await loadOf(pods, nodes, seed)
   const map = heatMap ? new HeatMapObserver(nodes) : undefined
   const fragmentation = fragmentationOf(load.arrivals)
+  const latency = pods.kind === 'five_g' ? new LatencyObserver() : undefined
   const simulation = new Simulation({
-    nodes,
     policy: createPolicy(policy),
     seed,
     ...load,
     ...(fragmentation === undefined ? {} : { fragmentation }),
-    ...(map === undefined ? {} : { observer: { after: (_, view, atMs) => map.after(view, atMs) } }),
+    observer: {
+      after: (_, view, atMs) => {
+        map?.after(view, atMs)
+        latency?.after(view, atMs)
+      },
+    },
   })
   const result = await simulation.run()
   const { disruptions, imbalance, pendingMs, pendingPods, podsPerNode, utilisation } = result
@@ -197,6 +235,7 @@ export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunI
     values.set('gpu_utilisation', 100 * utilisation.gpu)
     values.set('gpu_imbalance', 100 * imbalance.gpu)
   }
+  if (latency !== undefined) values.set('network_latency', latency.meanMs)
   if (result.fragmentation !== undefined) values.set('fragmentation', 100 * result.fragmentation)
   const seriesOf = (name: string, label: string, unit: string, of: (at: number) => number): CellSeries => ({
     name,
