@@ -31,6 +31,21 @@ export interface Axis {
 
 const titleOf = ({ label, unit }: Axis): string => (unit === '' ? label : `${label} (${unit})`)
 
+/** The title of an axis of that length, the unit on a line of its own where it is too long. */
+const fittedTitle = (axis: Axis, lengthPx: number): string =>
+  textPx(titleOf(axis), FONT_PX) <= lengthPx ? titleOf(axis) : `${axis.label}\n(${axis.unit})`
+
+/** Height of a plot between its margins, and the room at its left for ticks and the title. */
+const PLOT_PX = 320
+const LEFT_PX = 84
+const SECOND_LINE_PX = 24
+/** Room at the left of a plot for the ticks and the title of its upward axis. */
+const leftOf = (y: Axis): number => LEFT_PX + (fittedTitle(y, UPWARD_PX).includes('\n') ? SECOND_LINE_PX : 0)
+/** What the title of an upward axis may take. */
+const UPWARD_PX = PLOT_PX + 40
+/** Charts keep the margins they are given: ECharts would shrink a plot whose title it takes for too long. */
+const MARGINS = { outerBoundsMode: 'none' } as const
+
 /** Numbers as people read them: 1200000 is 1.2M, 0.05 stays. */
 const tick = (value: number): string => {
   const size = Math.abs(value)
@@ -60,12 +75,12 @@ const evenInterval = ({ max, min }: Axis): { interval?: number } | undefined => 
   return step === undefined ? undefined : { interval: step }
 }
 
-const valueAxis = (axis: Axis, nameGap: number) => ({
+const valueAxis = (axis: Axis, nameGap: number, lengthPx = WIDTH_PX) => ({
   type: 'value' as const,
-  name: titleOf(axis),
+  name: fittedTitle(axis, lengthPx),
   nameLocation: 'middle' as const,
   nameGap,
-  nameTextStyle: { fontSize: FONT_PX, color: INK },
+  nameTextStyle: { fontSize: FONT_PX, color: INK, lineHeight: 20 },
   // A last label off the steps would crowd the one before.
   axisLabel: { fontSize: SMALL_PX, color: INK, formatter: tick, showMaxLabel: evenInterval(axis) !== undefined },
   axisLine: { show: true, lineStyle: { color: INK, width: 1 } },
@@ -140,7 +155,7 @@ const REFERENCES = [
 export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure => {
   const legend = lines.map((line) => line.name)
   const top = 18 + LEGEND_LINE_PX * legendLines(legend, WIDTH_PX)
-  const heightPx = 400 + top
+  const heightPx = PLOT_PX + 66 + top
   let coloured = 0
   let references = 0
   const series = lines.flatMap((line) => {
@@ -203,9 +218,9 @@ export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure =
     option: {
       // The line alone, as it is drawn: a legend adds a dot where lines have none.
       legend: { ...legendAbove(legend), itemStyle: { opacity: 0 } },
-      grid: { left: 78, right: 24, top, bottom: 66 },
+      grid: { ...MARGINS, left: leftOf(y), right: 24, top, bottom: 66 },
       xAxis: { ...valueAxis(x, 34), splitLine: { show: false } },
-      yAxis: valueAxis(y, 54),
+      yAxis: valueAxis(y, 50, UPWARD_PX),
       series,
     },
   }
@@ -270,7 +285,7 @@ export const intervalsFigure = ({ name, caption, x, rows, reference }: Intervals
     widthPx: WIDTH_PX,
     heightPx: top + 70 + 38 * rows.length,
     option: {
-      grid: { left, right: 28, top, bottom: 66 },
+      grid: { ...MARGINS, left, right: 28, top, bottom: 66 },
       xAxis: { ...valueAxis(x, 34), scale: true },
       yAxis: { ...categoryAxis(names, '', 0), axisLine: { show: true, lineStyle: { color: INK } } },
       series: [
@@ -320,20 +335,20 @@ export interface GroupedSpec {
 export const groupedFigure = ({ name, caption, groupLabel, groups, y, series }: GroupedSpec): Figure => {
   const legend = series.map((one) => one.name)
   const top = 18 + LEGEND_LINE_PX * legendLines(legend, WIDTH_PX)
-  const plotPx = WIDTH_PX - 78 - 24
+  const plotPx = WIDTH_PX - leftOf(y) - 24
   const stepPx = Math.min(26, (plotPx / Math.max(1, groups.length)) * (0.8 / Math.max(1, series.length)))
   const shiftOf = (index: number): number => (index - (series.length - 1) / 2) * stepPx
   return {
     name,
     caption,
     widthPx: WIDTH_PX,
-    heightPx: 360 + top,
+    heightPx: PLOT_PX + 66 + top,
     option: {
       legend: { ...legendAbove(legend), itemWidth: 13, itemHeight: 13 },
-      grid: { left: 78, right: 24, top, bottom: 66 },
+      grid: { ...MARGINS, left: leftOf(y), right: 24, top, bottom: 66 },
       xAxis: { ...categoryAxis(groups, groupLabel, 34), splitLine: { show: true, lineStyle: { color: FAINT } } },
       // Marks, not bars: they need no zero, and differences show.
-      yAxis: { ...valueAxis(y, 54), scale: true },
+      yAxis: { ...valueAxis(y, 50, UPWARD_PX), scale: true },
       series: series.flatMap((one, index) => {
         const there = one.values.flatMap((interval, at) => (interval === undefined ? [] : [{ interval, at }]))
         return [
@@ -392,7 +407,13 @@ export const heatMapFigure = ({ name, caption, x, yLabel, value, columns, rows, 
     widthPx: WIDTH_PX,
     heightPx: 470,
     option: {
-      grid: { left: 32 + Math.max(50, ...rows.map((row) => textPx(row, SMALL_PX))), right: 118, top: 18, bottom: 66 },
+      grid: {
+        ...MARGINS,
+        left: 40 + Math.max(50, ...rows.map((row) => textPx(row, SMALL_PX))),
+        right: 118,
+        top: 18,
+        bottom: 66,
+      },
       xAxis: {
         ...categoryAxis(columns.map(tick), titleOf(x), 34),
         axisLabel: {
