@@ -249,7 +249,7 @@ export class ReplicaEnvironment implements Environment {
   }
 
   #reward(cluster: ReplicaCluster, window: ReplicaWindow, baseline: Interval | undefined, changes: number): void {
-    const { cpu, gpu } = cluster.takeUse()
+    const [gpu, cpu] = [cluster.takeUse('gpu'), cluster.takeUse('cpu')]
     const uses = [...gpu.concurrency, ...cpu.concurrency]
     const replicas = uses.length + gpu.unready + cpu.unready
     this.#terms[0] = better(window.latencyMs.p95, baseline?.p95Ms ?? 0)

@@ -150,33 +150,30 @@ export const runLoad = (input: LoadRunInput): LoadRunResult => {
   const { warmUpMs } = scenario
   const autoscalers = REPLICA_KINDS.flatMap((kind) => {
     const options = scenario.replicas[kind]?.autoscaling
-    return options === undefined
-      ? []
-      : [{ kind, metric: options.metric, autoscaler: new HorizontalAutoscaler(options) }]
+    if (options === undefined) return []
+    const autoscaler = new HorizontalAutoscaler(options)
+    return [{ kind, metric: options.metric, autoscaler, nextMs: autoscaler.syncMs }]
   })
-  const syncMs = Math.min(...autoscalers.map(({ autoscaler }) => autoscaler.syncMs))
   const scalings: Scaling[] = []
   const series: ReplicaWindow[] = []
-  let nextSyncMs = syncMs
   let nextSampleMs = sampleMs
   for (let atMs = 0; atMs < durationMs; ) {
-    atMs = Math.min(durationMs, nextSampleMs, nextSyncMs)
+    atMs = Math.min(durationMs, nextSampleMs, ...autoscalers.map(({ nextMs }) => nextMs))
     cluster.runUntil(warmUpMs + atMs)
     if (atMs === nextSampleMs || atMs === durationMs) {
       series.push(since(cluster.takeWindow(), warmUpMs))
       nextSampleMs += sampleMs
     }
-    if (atMs === nextSyncMs) {
-      nextSyncMs += syncMs
-      const use = cluster.takeUse()
-      for (const { autoscaler, kind, metric } of autoscalers) {
-        const current = cluster.wanted(kind)
-        const { unready, [metric]: utilisations } = use[kind]
-        const wanted = autoscaler.desired({ nowMs: atMs, current, utilisations, unready })
-        if (wanted === current) continue
-        scalings.push({ atMs, kind, from: current, to: wanted })
-        cluster.scale(kind, wanted)
-      }
+    for (const one of autoscalers) {
+      const { autoscaler, kind, metric, nextMs } = one
+      if (atMs !== nextMs) continue
+      one.nextMs += autoscaler.syncMs
+      const current = cluster.wanted(kind)
+      const { unready, [metric]: utilisations } = cluster.takeUse(kind)
+      const wanted = autoscaler.desired({ nowMs: atMs, current, utilisations, unready })
+      if (wanted === current) continue
+      scalings.push({ atMs, kind, from: current, to: wanted })
+      cluster.scale(kind, wanted)
     }
   }
   const relative = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs - warmUpMs)

@@ -95,9 +95,9 @@ describe('replicas on nodes', () => {
     })
     cluster.scale('cpu', 2)
     cluster.runUntil(20_000)
-    cluster.takeUse()
+    cluster.takeUse('cpu')
     cluster.runUntil(40_000)
-    const { cpu } = cluster.takeUse()
+    const cpu = cluster.takeUse('cpu')
     // always one request each, of one core; two are requested
     assert.deepEqual(
       [cpu.unready, ...cpu.concurrency.map((use) => use.toFixed(2)), ...cpu.cpu.map((use) => use.toFixed(2))],

@@ -102,7 +102,7 @@ export class ReplicaCluster {
   readonly #live: Record<ReplicaKind, Live[]> = { gpu: [], cpu: [] }
   #draining: Live[] = []
   readonly #records: Replica[] = []
-  #usedAtMs = 0
+  readonly #usedAtMs: Record<ReplicaKind, number> = { gpu: 0, cpu: 0 }
   #roomChanged = false
 
   constructor(options: ReplicaClusterOptions) {
@@ -179,7 +179,7 @@ export class ReplicaCluster {
   /** Counts from now on: what was before belongs to no window, no summary and no measurement. */
   begin(): void {
     this.#requests.begin()
-    this.takeUse()
+    for (const kind of REPLICA_KINDS) this.takeUse(kind)
   }
 
   /** What happened since the last call, or the beginning. */
@@ -206,27 +206,24 @@ export class ReplicaCluster {
     return Array.from(this.#nodeNumbers, ([node, number]) => ({ node, ...this.#requests.nodeUse(number) }))
   }
 
-  /** What replicas did since the last call, or since the start: what an autoscaler measures. */
-  takeUse(): Readonly<Record<ReplicaKind, ReplicaUse>> {
-    const lengthMs = Math.max(1, this.nowMs - this.#usedAtMs)
-    this.#usedAtMs = this.nowMs
-    const useOf = (kind: ReplicaKind): ReplicaUse => {
-      const cpu: number[] = []
-      const concurrency: number[] = []
-      const template = this.#options.templates[kind]
-      const requested = quantityMilli(template?.requests['cpu'] ?? '0') / 1000
-      for (const one of this.#live[kind]) {
-        const { coreMs, slotMs } = this.#requests.workOf(one.id)
-        if (one.id >= 0 && this.#requests.isReady(one.id)) {
-          cpu.push(requested > 0 ? (coreMs - one.coreMs) / lengthMs / requested : 0)
-          concurrency.push((slotMs - one.slotMs) / lengthMs / (template?.concurrency ?? 1))
-        }
-        one.coreMs = coreMs
-        one.slotMs = slotMs
+  /** What replicas of a kind did since the last call about them, or since the beginning: what an autoscaler measures. */
+  takeUse(kind: ReplicaKind): ReplicaUse {
+    const lengthMs = Math.max(1, this.nowMs - this.#usedAtMs[kind])
+    this.#usedAtMs[kind] = this.nowMs
+    const cpu: number[] = []
+    const concurrency: number[] = []
+    const template = this.#options.templates[kind]
+    const requested = quantityMilli(template?.requests['cpu'] ?? '0') / 1000
+    for (const one of this.#live[kind]) {
+      const { coreMs, slotMs } = this.#requests.workOf(one.id)
+      if (one.id >= 0 && this.#requests.isReady(one.id)) {
+        cpu.push(requested > 0 ? (coreMs - one.coreMs) / lengthMs / requested : 0)
+        concurrency.push((slotMs - one.slotMs) / lengthMs / (template?.concurrency ?? 1))
       }
-      return { cpu, concurrency, unready: this.#live[kind].length - cpu.length }
+      one.coreMs = coreMs
+      one.slotMs = slotMs
     }
-    return { gpu: useOf('gpu'), cpu: useOf('cpu') }
+    return { cpu, concurrency, unready: this.#live[kind].length - cpu.length }
   }
 
   #window(window: LoadWindow): ReplicaWindow {

@@ -65,5 +65,9 @@ describe('a file of requests', () => {
     assert.equal(targetUrl('https://a.example').href, 'https://a.example/')
     for (const wrong of ['a.example', 'ftp://a.example', '', 'file:///etc/passwd'])
       assert.throws(() => targetUrl(wrong), /BAD_REQUEST/)
+    assert.throws(
+      () => targetUrl('https://me:secret@a.example'),
+      (error) => error instanceof StowageError && /headers/.test(error.message) && !/secret/.test(error.message),
+    )
   })
 })

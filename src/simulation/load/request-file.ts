@@ -24,7 +24,10 @@ const schema = z
       .array(
         z
           .strictObject({
-            name: z.string().min(1).max(200).optional(),
+            name: z
+              .string()
+              .regex(/^[^\p{Cc}]{1,200}$/u, 'expected one line of text')
+              .optional(),
             weight: z.number().min(0).max(1e6).default(1),
             method: z
               .string()
@@ -59,6 +62,12 @@ export const targetUrl = (text: string): URL => {
     throw new StowageError('BAD_REQUEST', {
       found: JSON.stringify(text.slice(0, 200)),
       expected: 'an address that begins with http:// or https://',
+    })
+  // Reports and the commands that they name are kept.
+  if (url.username !== '' || url.password !== '')
+    throw new StowageError('BAD_REQUEST', {
+      found: `an address of ${url.host} with a name or password in it`,
+      todo: 'put them into the headers of a file for --requests',
     })
   return url
 }

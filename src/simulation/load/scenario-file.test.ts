@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { StowageError } from '../../errors/catalogue.ts'
+import { readExperiment } from '../experiments/experiment-file.ts'
 import { parseLoadScenario, readLoadScenario } from './scenario-file.ts'
 
 const configs = join(import.meta.dirname, '../../../configs/experiments/scenarios')
@@ -50,6 +51,17 @@ describe('a scenario file', () => {
     const files = globSync('*.yaml', { cwd: configs })
     assert.ok(files.length >= 6)
     for (const file of files) assert.equal(`${(await readLoadScenario(join(configs, file))).name}.yaml`, file)
+  })
+
+  it('is found by every experiment that ships and names one', async () => {
+    const experiments = join(configs, '..')
+    const files = globSync('*.yaml', { cwd: experiments })
+    assert.ok(files.length >= 5)
+    for (const file of files) {
+      const { name, workload } = await readExperiment(join(experiments, file))
+      assert.equal(`${name}.yaml`, file)
+      for (const scenario of workload.service?.scenarios ?? []) await readLoadScenario(scenario)
+    }
   })
 
   it('is refused with file, line and what is allowed', () => {
