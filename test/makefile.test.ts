@@ -31,10 +31,9 @@ describe('make', () => {
   })
 
   test('names no experiment or scenario that is not there', () => {
-    const named = [...makefile.matchAll(/call run-baseline,([\w-]+),([\w-]+)/g)].flatMap(([, experiment, scenario]) => [
-      `${experiment}.yaml`,
-      `scenarios/${scenario}.yaml`,
-    ])
+    const named = [...makefile.matchAll(/^\t\$\(call run-baseline,([\w-]+),([\w-]+)/gm)].flatMap(
+      ([, experiment, scenario]) => [`${experiment}.yaml`, `scenarios/${scenario}.yaml`],
+    )
     for (const variable of makefile.matchAll(/^(BASELINE|SCENARIO) := ([\w-]+)$/gm))
       named.push(variable[1] === 'BASELINE' ? `${variable[2]}.yaml` : `scenarios/${variable[2]}.yaml`)
     assert.ok(named.length >= 6)
