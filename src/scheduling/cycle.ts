@@ -204,6 +204,8 @@ export class Cycle {
   readonly #answersLater = new WeakSet<Policy>()
   /** whether pods of lower priority may be asked to make room */
   #makesRoom = true
+  /** whether the pod is decided with others of its gang */
+  #inGang = false
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
@@ -294,6 +296,7 @@ export class Cycle {
     const { policy } = profile
     let decision: Decision | undefined
     this.#makesRoom = makesRoom
+    this.#inGang = true
     try {
       if (!this.#answersLater.has(policy)) {
         const conclude = (made: Decision): void => {
@@ -307,12 +310,19 @@ export class Cycle {
       return decision ?? this.#fallBack(pod, profile, 'it does not answer at once, as a gang needs it')
     } finally {
       this.#makesRoom = true
+      this.#inGang = false
     }
   }
 
   /** Whether every rule allows the pod on the node as the cluster is now, which may be imagined. */
   fits(pod: Pod, node: NodeIndex, imagined: Imagined): boolean {
     return this.#refusalWithNominated(pod, node, imagined) === undefined
+  }
+
+  /** Whether what a node says of the pod depends on nothing but the pods there, as the cluster is now. */
+  isLocal(pod: Pod): boolean {
+    const { cluster, constraints } = this.#options
+    return constraints.every((constraint) => constraint.isLocal || constraint.prepare(pod, cluster) === undefined)
   }
 
   // Filtering
@@ -742,6 +752,7 @@ export class Cycle {
       keeping: (node) => this.#keepingOn(node, pod),
       local,
       together: this.#options.together?.(),
+      oneOfMany: this.#inGang,
     })
     onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
     if (preemption !== undefined)

@@ -413,6 +413,7 @@ const play = ({ budgets: budgetObjects, members: memberObjects, minCount, nodes:
         together,
         decide: (one, its) => cycle.decideAtOnce(one, its, true),
         fits: (one, index, imagined) => cycle.fits(one, index, imagined),
+        isLocal: (one) => cycle.isLocal(one),
       }),
     changed,
   }

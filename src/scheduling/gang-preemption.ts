@@ -46,6 +46,8 @@ export interface GangPreemptionOptions {
   readonly decide: (pod: Pod, profile: Profile) => Decision
   readonly plan: (pod: Pod, node: NodeIndex) => VolumePlan | undefined
   readonly fits: (pod: Pod, node: NodeIndex, imagined: Imagined) => boolean
+  /** what a node says of the pod depends on nothing but the pods there */
+  readonly isLocal: (pod: Pod) => boolean
   /** the cluster state has changed */
   readonly changed: () => void
 }
@@ -77,10 +79,51 @@ export const findRoomForGang = <C extends GangCandidate>(
     return { text: `${PREFIX}ongoing preemption on nominated nodes`, found: 'ineligible' }
   if (cluster.lowestPriority >= priority)
     return { text: `${PREFIX}No preemption victims found for incoming preemptor`, found: 'none' }
+  const possible = options.placed + mostThatFit(candidates, priority, cluster)
+  if (possible < options.minCount) return { text: PREFIX + tooFew(options.minCount, possible, 0), found: 'none' }
   const answer = imagineRoom(candidates, priority, options)
   if (typeof answer === 'string') return { text: PREFIX + answer, found: 'none' }
   const text = `${PREFIX}found a placement for podgroup, preempting ${answer.victims.length} victims`
   return { text, found: answer }
+}
+
+const tooFew = (minCount: number, scheduled: number, remaining: number): string =>
+  `minCount (${minCount}) cannot be satisfied: ${scheduled} scheduled, ${remaining} remaining`
+
+/**
+ * No more than so many of the gang can be placed, whoever leaves: as many of each shape as the nodes have room for by
+ * resources if nobody of a lower priority were there. What is hopeless by this need not be tried node by node.
+ */
+const mostThatFit = (candidates: readonly GangCandidate[], priority: number, cluster: ClusterState): number => {
+  const nodes = cluster.order.subarray(0, cluster.nodeCount)
+  const lower = cluster.requested.map(() => new Float64Array(cluster.nodeCapacity))
+  const lowerPods = new Int32Array(cluster.nodeCapacity)
+  for (const node of nodes)
+    for (const { placedRequest, priority: its } of cluster.podsOn(node)) {
+      if (its >= priority) continue
+      lowerPods[node] = (lowerPods[node] ?? 0) + 1
+      for (const [at, resource] of placedRequest.indexes.entries()) {
+        const column = lower[resource]
+        if (column !== undefined) column[node] = (column[node] ?? 0) + (placedRequest.amounts[at] ?? 0)
+      }
+    }
+  let most = 0
+  for (const [{ request }, alike] of Map.groupBy(candidates, ({ pod }) => pod.shape)) {
+    let room = 0
+    for (const node of nodes) {
+      let fitting = (cluster.maxPods[node] ?? 0) - (cluster.podCount[node] ?? 0) + (lowerPods[node] ?? 0)
+      for (const [at, resource] of request.indexes.entries()) {
+        const amount = request.amounts[at] ?? 0
+        if (amount <= 0) continue
+        const held = (cluster.requested[resource]?.[node] ?? 0) - (lower[resource]?.[node] ?? 0)
+        fitting = Math.min(fitting, Math.floor(((cluster.allocatable[resource]?.[node] ?? 0) - held) / amount))
+      }
+      room += Math.max(0, fitting)
+      if (room >= alike.length) break
+    }
+    most += Math.min(room, alike.length)
+  }
+  return most
 }
 
 /** Pods that were evicted for the gang are on their way out of a node that is kept for it. */
@@ -128,7 +171,7 @@ const imagineRoom = <C extends GangCandidate>(
           const remaining = candidates.length - at - 1
           const scheduled = options.placed + imaginations.length
           if (scheduled + remaining >= minCount) continue
-          return `minCount (${minCount}) cannot be satisfied: ${scheduled} scheduled, ${remaining} remaining`
+          return tooFew(minCount, scheduled, remaining)
         }
         const plan = options.plan(pod, node)
         const placed = { ...pod, nodeName, gpuDevices: devices }
@@ -157,8 +200,12 @@ const spare = <C>(
   victims: readonly { readonly pod: Pod; readonly node: NodeIndex }[],
   imaginations: readonly Imagination<C>[],
   on: (node: NodeIndex) => Imagined,
-  { budgets, fits, together }: GangPreemptionOptions,
+  options: GangPreemptionOptions,
 ): { readonly pod: Pod; readonly node: NodeIndex }[] => {
+  const { budgets, together } = options
+  /** one of each kind of member */
+  const kinds: Pod[] = []
+  for (const { placed } of imaginations) if (!kinds.some((kind) => isAlike(kind, placed))) kinds.push(placed)
   const nodes = new Map(victims.map(({ node, pod }) => [pod.uid, node]))
   const units = unitsOf(
     victims.map(({ pod }) => pod),
@@ -175,22 +222,36 @@ const spare = <C>(
         return node === undefined ? [] : [{ node, pod }]
       })
       for (const { node, pod } of placed) on(node).add(pod)
-      if (stillFit(imaginations, on, fits)) for (const { uid } of pods) spared.add(uid)
+      const there = new Set(placed.map(({ node }) => node))
+      const nearby = imaginations.filter(({ node }) => there.has(node))
+      const isLocal = kinds.every((pod) => options.isLocal(pod))
+      const fitting =
+        stillFit(isLocal ? nearby : imaginations, there, on, options) &&
+        (isLocal || stillFit(imaginations, undefined, on, options))
+      if (fitting) for (const { uid } of pods) spared.add(uid)
       else for (const { node, pod } of placed) on(node).remove(pod)
     }
   return victims.filter(({ pod }) => !spared.has(pod.uid)).toSorted((a, b) => byImportance(a.pod, b.pod))
 }
 
-/** Whether the members still fit where they are, one after the other: rules need not hold for those before the last. */
+/** Whether rules look at the same things of both (equal labels are one object). */
+const isAlike = (a: Pod, b: Pod): boolean =>
+  a.shape === b.shape && a.labels === b.labels && a.namespace === b.namespace && a.volumes === b.volumes
+
+/**
+ * Whether the members still fit where they are, one after the other: rules need not hold for those before the last.
+ * @param only nodes whose members are asked; undefined: all
+ */
 const stillFit = <C>(
   imaginations: readonly Imagination<C>[],
+  only: ReadonlySet<NodeIndex> | undefined,
   on: (node: NodeIndex) => Imagined,
-  fits: GangPreemptionOptions['fits'],
+  { fits }: GangPreemptionOptions,
 ): boolean => {
   for (const { node, placed } of imaginations) on(node).remove(placed)
   let fitting = true
   for (const { node, placed } of imaginations) {
-    fitting &&= fits({ ...placed, nodeName: '' }, node, on(node))
+    if (fitting && only?.has(node) !== false) fitting = fits({ ...placed, nodeName: '' }, node, on(node))
     on(node).add(placed)
   }
   return fitting

@@ -51,6 +51,8 @@ export interface PreemptionQuestion {
   readonly local: boolean
   /** undefined: every pod is alone */
   readonly together: Together | undefined
+  /** It is one of many that ask at once: the least number of nodes to choose from is enough. */
+  readonly oneOfMany: boolean
 }
 
 /** Pods that leave together or not at all, most of them alone. */
@@ -204,7 +206,8 @@ export class VictimSearch {
     this.#shape = pod.shape
     this.#priority = pod.priority
     const reasons = new Map<string, number>()
-    const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, Math.floor(nodes.length * CANDIDATES.share)))
+    const share = question.oneOfMany ? 0 : Math.floor(nodes.length * CANDIDATES.share)
+    const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, share))
     const offset = nodes.length === 0 ? 0 : random.below(nodes.length)
     let best: Preemption | undefined
     let found = 0

@@ -850,6 +850,7 @@ export class Scheduler {
       decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile, true),
       plan: (pod, node) => this.#planVolumes(pod, node),
       fits: (pod, node, imagined) => this.#cycle.fits(pod, node, imagined),
+      isLocal: (pod) => this.#cycle.isLocal(pod),
       changed: () => {
         this.#stateVersion++
       },
