@@ -125,6 +125,7 @@ interface Machine extends SimulatedNode {
 }
 
 interface Replica extends SimulatedReplica {
+  readonly id: number
   readonly machine: Machine
   ready: boolean
   draining: boolean
@@ -325,6 +326,7 @@ export class RequestSimulation {
     if (machine === undefined) throw new RangeError(`there is no node number ${replica.node}`)
     this.#replicas.push({
       ...replica,
+      id,
       machine,
       ready: false,
       draining: false,
@@ -349,7 +351,7 @@ export class RequestSimulation {
     replica.draining = true
     replica.ready = false
     this.#listReady()
-    this.#forgetIfDone(id, replica)
+    this.#forgetIfDone(replica)
   }
 
   isReady(id: number): boolean {
@@ -586,13 +588,12 @@ export class RequestSimulation {
   #send(request: number): void {
     // From now, not from the start: what makes the load may have been busy since, and deadlines stay in order this way.
     this.#deadlines.push(this.#nowMs + this.#options.timeoutMs, request, this.#serial[request]!)
-    const chosen = this.#choose()
-    if (chosen === undefined) {
+    const replica = this.#choose()
+    if (replica === undefined) {
       this.#fail(request)
       return
     }
-    const replica = this.#replicas[chosen]! // what is chosen is there
-    this.#replica[request] = chosen
+    this.#replica[request] = replica.id
     replica.outstanding++
     this.#outstanding++
     const { networkMs } = replica.machine
@@ -601,10 +602,10 @@ export class RequestSimulation {
   }
 
   #arrive(request: number): void {
-    const id = this.#replica[request]!
-    const replica = this.#replicas[id]!
+    // a replica stays while it has requests
+    const replica = this.#replicas[this.#replica[request]!]!
     if (this.#state[request] === ABANDONED) {
-      this.#leave(id, replica)
+      this.#leave(replica)
       this.#release(request)
     } else if (replica.busy < replica.concurrency) this.#serve(request, replica)
     else if (replica.queued < this.#options.queueLimit) {
@@ -615,19 +616,19 @@ export class RequestSimulation {
       replica.tail = request
       replica.queued++
     } else {
-      this.#leave(id, replica)
+      this.#leave(replica)
       this.#fail(request)
     }
   }
 
-  #leave(id: number, replica: Replica): void {
+  #leave(replica: Replica): void {
     replica.outstanding--
     this.#outstanding--
-    if (replica.draining) this.#forgetIfDone(id, replica)
+    if (replica.draining) this.#forgetIfDone(replica)
   }
 
-  #forgetIfDone(id: number, replica: Replica): void {
-    if (replica.outstanding === 0) this.#replicas[id] = undefined
+  #forgetIfDone(replica: Replica): void {
+    if (replica.outstanding === 0) this.#replicas[replica.id] = undefined
   }
 
   #serve(request: number, replica: Replica): void {
@@ -685,15 +686,15 @@ export class RequestSimulation {
   }
 
   #done(request: number): void {
-    const id = this.#replica[request]!
-    const replica = this.#replicas[id]!
+    // a replica stays while it has requests
+    const replica = this.#replicas[this.#replica[request]!]!
     this.#occupySlot(replica, -1)
     this.#work(replica, -this.#cores[request]!)
     if (this.#device[request]! > 0) this.#occupy(replica.machine, replica.device, -this.#device[request]!)
-    this.#serveNext(id, replica)
+    this.#serveNext(replica)
     const abandoned = this.#state[request] === ABANDONED
     const backMs = this.#nowMs + replica.machine.networkMs
-    this.#leave(id, replica)
+    this.#leave(replica)
     if (abandoned) this.#release(request)
     else if (backMs >= this.#startMs[request]! + this.#options.timeoutMs) this.#state[request] = LATE
     else {
@@ -703,7 +704,7 @@ export class RequestSimulation {
     }
   }
 
-  #serveNext(id: number, replica: Replica): void {
+  #serveNext(replica: Replica): void {
     while (replica.head >= 0 && replica.busy < replica.concurrency) {
       const request = replica.head
       replica.head = this.#next[request]!
@@ -715,7 +716,7 @@ export class RequestSimulation {
         this.#release(request)
       } else this.#serve(request, replica)
     }
-    if (replica.draining) this.#forgetIfDone(id, replica)
+    if (replica.draining) this.#forgetIfDone(replica)
   }
 
   #count(request: number, count: (counters: Counters) => void): void {
@@ -805,13 +806,9 @@ export class RequestSimulation {
       gpu: ready.filter(({ kind }) => kind === 'gpu'),
       cpu: ready.filter(({ kind }) => kind === 'cpu'),
     }
-    this.#numbers.clear()
-    for (const [id, replica] of this.#replicas.entries()) if (replica !== undefined) this.#numbers.set(replica, id)
   }
 
-  readonly #numbers = new Map<Replica, number>()
-
-  #choose(): number | undefined {
+  #choose(): Replica | undefined {
     const preference = this.#preference
     let chosen: Replica | undefined
     if (preference === 'balanced') chosen = this.#among(this.#ready, 'all')
@@ -823,7 +820,7 @@ export class RequestSimulation {
         if (other !== undefined && (chosen === undefined || loadOf(other) < loadOf(chosen))) chosen = other
       }
     }
-    return chosen === undefined ? undefined : this.#numbers.get(chosen)
+    return chosen
   }
 
   #among(replicas: readonly Replica[], turns: ReplicaKind | 'all'): Replica | undefined {
