@@ -18,6 +18,7 @@ import { runExperiment } from '../simulation/experiments/experiment.ts'
 import { type ExperimentFile, readExperiment } from '../simulation/experiments/experiment-file.ts'
 import { fgdRecord, type FgdResult, type FgdRow, runFgdExperiment } from '../simulation/experiments/fgd-experiment.ts'
 import { type ExperimentRecord, FIGURES_FOLDER, RUNS_FOLDER, writeRecord } from '../simulation/experiments/record.ts'
+import type { PoolProgress } from '../simulation/experiments/run-pool.ts'
 import { parseSeeds } from '../simulation/experiments/seeds.ts'
 import { readBounded } from '../simulation/traces/csv.ts'
 import { openbPodLists } from '../simulation/traces/openb.ts'
@@ -29,6 +30,8 @@ import { untilSignalled } from './signals.ts'
 
 const FGD_POLICIES = 'dual_price,fgd,bestfit,gpu_packing,gpu_clustering,dotprod,random'
 const FGD_SEEDS = '42-51'
+/** As shells count a process that Ctrl-C ended. */
+const INTERRUPTED = 130
 const PACKING_BYTES_AT_MOST = 64 * 2 ** 20
 
 const resultsFolder = (): string => process.env['RESULTS_DIR'] ?? 'results'
@@ -52,15 +55,25 @@ const names = (option: string, text: string): string[] => {
   return list
 }
 
-/** Runs with a bar and until Ctrl-C; what is finished by then is kept. */
+/** Runs with a bar and until Ctrl-C; what is finished by then is kept. @returns undefined if it was stopped */
 const underWay = async <T>(
   label: string,
-  run: (signal: AbortSignal, onProgress: (progress: { done: number; total: number }) => void) => Promise<T>,
-): Promise<T> => {
+  run: (signal: AbortSignal, onProgress: (progress: PoolProgress) => void) => Promise<T>,
+): Promise<T | undefined> => {
   const stop = untilSignalled(systemClock)
   const bar = new ProgressBar(label)
+  let kept = 'nothing is finished yet'
   try {
-    return await run(stop.signal, ({ done, total }) => bar.show(done, total))
+    return await run(stop.signal, ({ done, total }) => {
+      kept = `${done} of ${total} runs are finished and kept: the same command goes on from there`
+      bar.show(done, total)
+    })
+  } catch (thrown) {
+    if (!stop.signal.aborted) throw thrown
+    bar.end()
+    process.stderr.write(`Stopped; ${kept}\n`)
+    process.exitCode = INTERRUPTED
+    return undefined
   } finally {
     bar.end()
     stop.release()
@@ -150,6 +163,7 @@ const runFgd = async (options: FgdOptions): Promise<void> => {
       onProgress,
     }),
   )
+  if (result === undefined) return
   await keep(directory, fgdRecord(result))
   const { provenance: origin, rows } = result
   process.stdout.write(
@@ -273,6 +287,7 @@ const runFile = async (file: string, options: FileOptions): Promise<void> => {
       onProgress,
     }),
   )
+  if (record === undefined) return
   await keep(directory, record)
   process.stdout.write(
     options.json
