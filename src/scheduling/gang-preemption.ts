@@ -80,7 +80,9 @@ export const findRoomForGang = <C extends GangCandidate>(
   if (cluster.lowestPriority >= priority)
     return { text: `${PREFIX}No preemption victims found for incoming preemptor`, found: 'none' }
   const possible = options.placed + mostThatFit(candidates, priority, cluster)
-  if (possible < options.minCount) return { text: PREFIX + tooFew(options.minCount, possible, 0), found: 'none' }
+  // kube-scheduler tries them and stops as soon as too few are left.
+  const left = options.minCount - possible - 1
+  if (left >= 0) return { text: PREFIX + tooFew(options.minCount, possible, left), found: 'none' }
   const answer = imagineRoom(candidates, priority, options)
   if (typeof answer === 'string') return { text: PREFIX + answer, found: 'none' }
   const text = `${PREFIX}found a placement for podgroup, preempting ${answer.victims.length} victims`
