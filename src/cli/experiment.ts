@@ -4,15 +4,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import {
-  bestFit,
-  type BinScore,
-  excessPercent,
-  falkenauerUniform,
-  firstFit,
-  funSearchOr,
-  readOrLibrary,
-} from '../simulation/experiments/binpacking.ts'
+import { excessPercent, falkenauerUniform, PACKING_RULES, readOrLibrary } from '../simulation/experiments/binpacking.ts'
 import { comparisons } from '../simulation/experiments/comparison.ts'
 import { runExperiment } from '../simulation/experiments/experiment.ts'
 import { type ExperimentFile, readExperiment } from '../simulation/experiments/experiment-file.ts'
@@ -200,25 +192,23 @@ interface PackingOptions {
   readonly json?: boolean
 }
 
-const PACKING_RULES: readonly (readonly [string, BinScore])[] = [
-  ['first_fit', firstFit],
-  ['best_fit', bestFit],
-  ['funsearch', funSearchOr],
-]
-
 const runPacking = async ({ file, json, seed }: PackingOptions): Promise<void> => {
   const instances =
     file === undefined
       ? falkenauerUniform(seededRandom(seed))
       : readOrLibrary(file, await readBounded(file, PACKING_BYTES_AT_MOST, 'a list of the OR-Library'))
-  const rows = PACKING_RULES.map(([rule, score]) => ({ rule, excessPercent: excessPercent(instances, score) }))
+  const rows = PACKING_RULES.map(({ name: rule, publishedOr3Percent, score }) => ({
+    rule,
+    excessPercent: excessPercent(instances, score),
+    publishedOr3Percent,
+  }))
   const source = file ?? `drawn as OR3 was, seed ${seed}`
   process.stdout.write(
     json
       ? `${JSON.stringify({ source, instances: instances.length, rows }, null, 2)}\n`
       : `Bins above the lower bound, ${instances.length} lists (${source})\n\n${table(
-          ['rule', 'excess %'],
-          rows.map((row) => [row.rule, two(row.excessPercent)]),
+          ['rule', 'excess %', 'OR3, published'],
+          rows.map((row) => [row.rule, two(row.excessPercent), two(row.publishedOr3Percent)]),
           1,
         )}`,
   )

@@ -9,6 +9,7 @@ import {
   firstFit,
   funSearchOr,
   lowerBound,
+  PACKING_RULES,
   pack,
   readOrLibrary,
 } from './binpacking.ts'
@@ -45,22 +46,29 @@ test('no rule packs below the lower bound, and none needs more bins than items',
 })
 
 /**
- * Published for OR3 itself (FunSearch, Table 1): best fit 5.37 %, FunSearch 3.11 %. Over 600 sets of twenty lists of the same law
- * first fit needs 5.54 +- 0.12 %, best fit 5.13 +- 0.12 %, FunSearch's rule 3.02 +- 0.14 % (mean and deviation of a set). OR3 is
- * such a set, at +2.0 and +0.7 deviations. Bounds here are four deviations from the mean of one set.
+ * Mean and deviation of one set of twenty lists, over 600 sets of the law of OR3 (seeds 7919 n). OR3 is such a set: its published
+ * figures lie 1.6, 2.0 and 0.7 deviations above the means. Bounds are four deviations.
  */
-test('on lists of the law of OR3 each rule wastes what it is known to waste, in the known order', () => {
+const OF_A_SET = new Map([
+  ['first_fit', { mean: 5.543, sd: 0.124 }],
+  ['best_fit', { mean: 5.125, sd: 0.123 }],
+  ['funsearch', { mean: 3.017, sd: 0.139 }],
+])
+
+test('on lists of the law of OR3 each rule wastes what it is known to waste, in the known order, and OR3 is one of them', () => {
   for (const seed of [1, 2, 3]) {
     const set = falkenauerUniform(seededRandom(seed))
-    const [first, best, found] = [firstFit, bestFit, funSearchOr].map((rule) => excessPercent(set, rule)) as [
-      number,
-      number,
-      number,
-    ]
-    assert.ok(Math.abs(first - 5.54) < 0.5, `first fit ${first}`)
-    assert.ok(Math.abs(best - 5.13) < 0.5, `best fit ${best}`)
-    assert.ok(Math.abs(found - 3.02) < 0.56, `FunSearch's rule ${found}`)
-    assert.ok(found < best && best < first)
+    const excess = PACKING_RULES.map(({ name, publishedOr3Percent, score }) => {
+      const { mean, sd } = OF_A_SET.get(name) ?? { mean: Number.NaN, sd: 0 }
+      const percent = excessPercent(set, score)
+      assert.ok(Math.abs(percent - mean) < 4 * sd, `${name} with seed ${seed}: ${percent}`)
+      assert.ok(Math.abs(publishedOr3Percent - mean) < 4 * sd, `${name}, published: ${publishedOr3Percent}`)
+      return percent
+    })
+    assert.deepEqual(
+      excess,
+      excess.toSorted((a, b) => b - a),
+    )
   }
 })
 

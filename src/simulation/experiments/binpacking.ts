@@ -48,6 +48,17 @@ export const funSearchOr: BinScore = (item, room) => {
   return 0.99
 }
 
+/** What a rule is called, and its excess on OR3 as published (there in Table 1), in percent. */
+export const PACKING_RULES: readonly {
+  readonly name: string
+  readonly score: BinScore
+  readonly publishedOr3Percent: number
+}[] = [
+  { name: 'first_fit', score: firstFit, publishedOr3Percent: 5.74 },
+  { name: 'best_fit', score: bestFit, publishedOr3Percent: 5.37 },
+  { name: 'funsearch', score: funSearchOr, publishedOr3Percent: 3.11 },
+]
+
 /** Bins that a rule needs for the items in their order. Every item gets a new bin where it fits nowhere. */
 export const pack = ({ capacity, items }: PackingInstance, score: BinScore): number => {
   const rooms: number[] = []
