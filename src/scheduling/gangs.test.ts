@@ -245,6 +245,22 @@ describe('a gang', () => {
     assert.match(reasonOf(world, 'a-1') ?? '', /^minCount \(2\) cannot be satisfied: 1 scheduled, 0 remaining/)
   })
 
+  it('gives up the place that was kept for a member when that goes elsewhere, and others take it', async () => {
+    const [first, second] = members('a', 2)
+    const world = await new World().begin(
+      [node('n0').cpu(1).object(), node('n1').cpu(2).label('disk', 'ssd').object()],
+      objects(
+        first!.nominatedTo('n0').nodeSelector('disk', 'ssd'),
+        pod('rival').cpu(1).nodeSelector('kubernetes.io/hostname', 'n0'),
+      ),
+    )
+    assert.deepEqual(boundNames(world), [])
+    await world.see(second!.nodeSelector('disk', 'ssd').object())
+    await world.passes(3_000)
+    assert.deepEqual(boundNames(world), ['a-0', 'a-1', 'rival'])
+    sound(world)
+  })
+
   it('whose policy takes its time is ranked by the fallback, and the policy is asked once only', async () => {
     let asked = 0
     const slow = policyOf(() => {
