@@ -8,7 +8,7 @@ import { MERGE_PATCH, objectPath, type ResourceKind, STRATEGIC_MERGE_PATCH } fro
 // Of coscheduling's PodGroup nothing is: its own controller works the whole status out of the pods.
 
 /** kube-scheduler's condition; never False again once it is True. */
-export const INITIALLY_SCHEDULED = 'PodGroupInitiallyScheduled'
+const INITIALLY_SCHEDULED = 'PodGroupInitiallyScheduled'
 /** Volcano's conditions; one of them at a time. */
 const VOLCANO_SCHEDULED = 'Scheduled'
 const VOLCANO_UNSCHEDULABLE = 'Unschedulable'

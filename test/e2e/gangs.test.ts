@@ -307,4 +307,61 @@ describe('with a real kube-apiserver', { skip: realControlPlane.skip, timeout: 3
   })
   after(() => plane.stop())
   for (const form of [labelled, kubernetes, coscheduling, volcano]) gangs(form, () => plane)
+
+  test('the place of a member that may not be bound is kept until the timeout of its group, and no longer', async () => {
+    const cluster = new Cluster(plane.kubeconfigPath)
+    const policies = (plural: string): ResourceKind => ({
+      root: '/apis/admissionregistration.k8s.io/v1',
+      plural,
+      namespaced: false,
+    })
+    const registered = (kind: string, spec: object): KubeObject =>
+      ({ apiVersion: 'admissionregistration.k8s.io/v1', kind, metadata: { name: 'unbindable' }, spec }) as KubeObject
+    await createObject(
+      cluster.connection,
+      policies('validatingadmissionpolicies'),
+      registered('ValidatingAdmissionPolicy', {
+        matchConstraints: {
+          resourceRules: [
+            { apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods/binding'] },
+          ],
+        },
+        validations: [{ expression: "object.metadata.name != 't-1'", message: 'not this one' }],
+      }),
+    )
+    await createObject(
+      cluster.connection,
+      policies('validatingadmissionpolicybindings'),
+      registered('ValidatingAdmissionPolicyBinding', { policyName: 'unbindable', validationActions: ['Deny'] }),
+    )
+    const mark = (builder: PodBuilder): PodBuilder => coscheduling.mark(builder.cpu(1).scheduler('stowage'), 't', 2)
+    await cluster.create(node('n1').cpu(1), node('n2').cpu(1), mark(pod('t-0')), mark(pod('t-1')))
+    // It takes a moment until the server knows its policies.
+    for (let status = 201; status < 300; )
+      ({ status } = await cluster.connection.request({
+        method: 'POST',
+        path: '/api/v1/namespaces/default/pods/t-1/binding',
+        query: { dryRun: 'All' },
+        body: { apiVersion: 'v1', kind: 'Binding', metadata: { name: 't-1' }, target: { kind: 'Node', name: 'n1' } },
+      }))
+    const scheduler = await startScheduler(plane.kubeconfigPath)
+    assert.ok(coscheduling.kind)
+    await createObject(cluster.connection, coscheduling.kind, {
+      apiVersion: 'scheduling.x-k8s.io/v1alpha1',
+      kind: 'PodGroup',
+      metadata: { name: 't', namespace: 'default' },
+      spec: coscheduling.spec(2),
+    } as KubeObject)
+    await cluster.bound('t-0')
+    const failed = await cluster.scheduledCondition('t-1', ({ reason }) => reason === 'SchedulerError')
+    assert.match(failed.message ?? '', /^running Bind plugin "DefaultBinder": .*not this one/)
+    await cluster.create(pod('rival').cpu(1).scheduler('stowage'))
+    assert.match(await cluster.refused('rival'), /^0\/2 nodes are available: 2 Insufficient cpu\./)
+    await cluster.bound('rival')
+    assert.equal(cluster.pod('t-1')?.spec?.nodeName, undefined)
+    await scheduler.stop()
+    assert.equal(unaccounted(scheduler.system), 0)
+    await cluster.empty()
+    await cluster.close()
+  })
 })
