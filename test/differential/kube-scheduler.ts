@@ -371,31 +371,49 @@ export class KubeScheduler {
 
   /** Waits until kube-scheduler has in its cache what the API server has, and so have we. */
   async settle(): Promise<void> {
+    for (let waitedMs = 0; ; waitedMs += 1_000) {
+      try {
+        await this.#bothSee(await this.#podNames(), 1_000)
+        break
+      } catch (error) {
+        // A pod may have been bound since they were listed.
+        if (waitedMs >= patienceMs) throw error
+      }
+    }
+    this.#versions.clear()
+    this.#expected.clear()
+  }
+
+  /** Names of the pods that the API server has, and of those that have a node. */
+  async #podNames(): Promise<{ readonly all: ReadonlySet<string>; readonly placed: ReadonlySet<string> }> {
+    const all = new Set<string>()
     const placed = new Set<string>()
-    const there = new Set<string>()
     for await (const pod of listObjects<PodObject>(this.#connection, PODS)) {
-      there.add(keyOf(pod))
+      all.add(keyOf(pod))
       if (pod.spec?.nodeName) placed.add(keyOf(pod))
     }
-    await this.#podsChanged.until('we have seen the pods', () => {
-      const seen = new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
-      const isOld = ([key, version]: [string, number]): boolean => {
-        const pod = this.#pods.get(key)
-        return pod !== undefined && versionOf(pod) < version
-      }
-      return (
-        (same(seen, placed) && same(new Set(this.#pods.keys()), there) && !this.#versions.entries().some(isOld)) ||
-        undefined
-      )
-    })
-    this.#versions.clear()
+    return { all, placed }
+  }
+
+  async #bothSee(
+    { all, placed }: { readonly all: ReadonlySet<string>; readonly placed: ReadonlySet<string> },
+    atMostMs: number,
+  ): Promise<void> {
+    const isOld = ([key, version]: [string, number]): boolean => {
+      const pod = this.#pods.get(key)
+      return pod !== undefined && versionOf(pod) < version
+    }
+    const wePlaced = (): Set<string> =>
+      new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
+    const weSee = (): boolean =>
+      same(new Set(this.#pods.keys()), all) && same(wePlaced(), placed) && !this.#versions.entries().some(isOld)
+    await this.#podsChanged.until('we have seen the pods', () => weSee() || undefined, atMostMs)
     const log = this.#log
     log.read()
-    await log.changed.until('kube-scheduler has seen the world', () => {
-      if (!same(log.nodes, this.#nodes) || !same(log.placed, placed)) return undefined
-      return this.#expected.entries().every(([name, count]) => (log.updates.get(name) ?? 0) >= count) || undefined
-    })
-    this.#expected.clear()
+    const isDone = ([name, count]: [string, number]): boolean => (log.updates.get(name) ?? 0) >= count
+    const schedulerSees = (): boolean =>
+      same(log.nodes, this.#nodes) && same(log.placed, placed) && this.#expected.entries().every(isDone)
+    await log.changed.until('kube-scheduler has seen the world', () => schedulerSees() || undefined, atMostMs)
   }
 
   /** Waits until kube-scheduler has seen all that has happened to pods up to now: it reads them in one stream. */

@@ -5,7 +5,7 @@ import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { realControlPlane } from '../real-control-plane.ts'
 import { type Difference, differences } from './comparison.ts'
 import { explanations, invisibleMutants } from './explained.ts'
-import { claimsOf, type Decided, KubeScheduler, RefusedByApi, type Verdict } from './kube-scheduler.ts'
+import { claimsOf, type Decided, KubeScheduler, type PodNews, RefusedByApi, type Verdict } from './kube-scheduler.ts'
 import { known, mutants, Stowage } from './stowage.ts'
 import { CASES_PER_WORLD, generateWorld, type World } from './worlds.ts'
 
@@ -142,19 +142,24 @@ const keepsOthersAway = ({ spec }: PodObject): boolean =>
   spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution !== undefined
 
 /** A pod is tried once more while its victims go; half of those nodes are cordoned before, so that it has to look elsewhere. */
-const tryAgain = async (theirs: KubeScheduler, scene: Scene, pod: PodObject, nodeName: string): Promise<void> => {
+const tryAgain = async (theirs: KubeScheduler, scene: Scene, pod: PodObject, nodeName: string): Promise<PodObject> => {
   const { world, number, ours } = scene
   const node = world.nodes.findIndex(({ metadata }) => metadata?.name === nodeName)
   if (number % 2 === 0 && node >= 0) {
     const news = await theirs.apply({ kind: 'cordon', node, unschedulable: true }, world)
     if (news !== undefined) ours.seeNode(news)
   }
-  ours.seePods(theirs.takeNews())
+  // It may be bound already, where victims that are only going make room enough.
+  const isItself = (one: PodNews): boolean => 'seen' in one && one.seen.metadata?.uid === pod.metadata?.uid
+  const news = theirs.takeNews()
+  ours.seePods([...news.filter((one) => !isItself(one)), { seen: pod }])
   const again = await theirs.triesAgain(pod)
-  if (again === undefined) return
-  checked.again++
-  compareVerdicts(scene, pod, again.verdict)
-  await theirs.settle()
+  if (again !== undefined) {
+    checked.again++
+    compareVerdicts(scene, pod, again.verdict)
+  }
+  ours.seePods([...news.filter(isItself), ...theirs.takeNews()])
+  return again?.seen ?? pod
 }
 
 /** @returns whether enough cases have been seen */
@@ -162,7 +167,7 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
   const began = await theirs.begin(world)
   const ours = new Stowage(began, mutating)
   const nodes = new Map(began.nodes.map((node) => [node.metadata?.name ?? '', node]))
-  /** pods that wait for those who were evicted for them */
+  /** the pod that waits for those who were evicted for it, if any */
   const held: PodObject[] = []
   for (const [number, { change, pod, stays }] of world.cases.entries()) {
     if (cases === wanted) break
@@ -194,12 +199,14 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
     else compare(scene, created, verdict)
     let bound = verdict.outcome === 'bound' ? seen : undefined
     // One whose claims are being bound would count on its node for a while after it is gone.
-    const stay = world.graceful ? !keepsOthersAway(pod) : stays || claimsOf(pod).length > 0
+    const stay = world.graceful ? held.length === 0 && !keepsOthersAway(pod) : stays || claimsOf(pod).length > 0
     const makesRoom = verdict.victims.size > 0 && stay
     if (makesRoom && world.graceful) {
-      held.push(seen)
       await theirs.settle()
-      if (held.length === 1) await tryAgain(theirs, scene, seen, verdict.node)
+      const later = await tryAgain(theirs, scene, seen, verdict.node)
+      if (later.spec?.nodeName) await theirs.started(later, pod.status)
+      else held.push(later)
+      await theirs.settle()
       continue
     }
     if (makesRoom) {

@@ -689,10 +689,8 @@ const change = (nodes: number, placed: number, focus: Focus): fc.Arbitrary<Drawn
       record({
         kind: constant('relabel pod' as const),
         pod,
-        labels: oneof(
-          constantFrom(...APPS, null).map((app) => ({ app })),
-          constantFrom(...TIERS, null).map((tier) => ({ tier })),
-        ) as fc.Arbitrary<Record<string, string | null>>,
+        // Not those that matchLabelKeys name: what a pod has of them when it is created stays in its selectors.
+        labels: constantFrom(...APPS, null).map((app) => ({ app })),
       }),
     )
     changes.push(
@@ -727,12 +725,16 @@ const budgetOf = (
 })
 
 const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
-  tuple(
-    oneof(
-      { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
-      { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
-    ),
-    integer({ min: 0, max: 45 }),
+  (focusOf(number) === 'preemption'
+    ? // Few nodes with many pods: else there is room.
+      tuple(integer({ min: 1, max: 6 }), integer({ min: 15, max: 45 }))
+    : tuple(
+        oneof(
+          { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
+          { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
+        ),
+        integer({ min: 0, max: 45 }),
+      )
   ).chain(([nodes, placed]) =>
     record({
       modest: focusOf(number).startsWith('volumes') ? constant(true) : weighted([1, false], [2, true]),
