@@ -706,8 +706,12 @@ export class KubeScheduler {
   /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
   async provisioned(pod: PodObject, node: string, atMostMs = patienceMs): Promise<PodObject> {
     for (const name of claimsOf(pod)) {
-      const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
+      let claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       if (claim.spec?.volumeName !== undefined) continue
+      // Not before kube-scheduler has asked for it: what it writes to the claim would be refused as outdated.
+      for (let waitedMs = 0; waitedMs < 2_000 && (await this.#nodeOfClaim(name)) === undefined; waitedMs += 20)
+        await pause(20)
+      claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       // A volume that was there already is reserved for the claim; else one is asked for by an annotation.
       const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
       let volume = volumes.items?.find(({ spec }) => spec?.claimRef?.name === name)
