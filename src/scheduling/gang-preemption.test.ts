@@ -68,6 +68,14 @@ describe('for a gang that cannot be placed as a whole', () => {
       'minCount (3) cannot be satisfied: 1 scheduled, 1 remaining. default/g-1: 0/3 nodes are available: 3 Insufficient cpu. ' +
         'pod group preemption: found a placement for podgroup, preempting 2 victims',
     )
+    const waitsFor = ['g-0', 'g-1', 'g-2'].map((name) => world.decisions.of(name).preemption)
+    assert.deepEqual(
+      waitsFor.filter((one) => one !== undefined).toSorted((a, b) => a.node.localeCompare(b.node)),
+      [
+        { node: 'n1', victims: ['default/v-1'] },
+        { node: 'n2', victims: ['default/v-2'] },
+      ],
+    )
     // Each member has a node of its own kept for it.
     assert.deepEqual([...world.reporter.nominations.values()].sort(), ['n0', 'n1', 'n2'])
     assert.ok(world.reporter.lines.some((line) => /^v-1 leaves n1 for g$/.test(line)))

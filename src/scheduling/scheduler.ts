@@ -1273,7 +1273,7 @@ const isOvercommitted = (cluster: ClusterState, nodeName: string, { shape }: Pod
 const stillThere = (victims: readonly Pod[]): ReadonlySet<string> =>
   new Set(victims.filter(({ deleting }) => !deleting).map(({ uid }) => uid))
 
-/** Where a member of a gang would go, and who leaves that node for the gang. */
+/** Who leaves the node for the gang where a member would go; nothing if nobody has to. */
 const preemptionFor = (
   member: GangMember,
   preemption: GangPreemption<GangMember> | undefined,
@@ -1281,6 +1281,7 @@ const preemptionFor = (
   const node = preemption?.nominations.get(member)
   if (preemption === undefined || node === undefined) return {}
   const there = preemption.victims.filter(({ nodeName }) => nodeName === node)
+  if (there.length === 0) return {}
   return { preemption: { node, victims: there.map(({ pod }) => podKey(pod)) } }
 }
 
