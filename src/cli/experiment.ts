@@ -2,9 +2,14 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../clock/clock.ts'
-import { seededRandom } from '../clock/random.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import { excessPercent, falkenauerUniform, PACKING_RULES, readOrLibrary } from '../simulation/experiments/binpacking.ts'
+import {
+  excessPercent,
+  OR_SETS,
+  orLibraryUniform,
+  PACKING_RULES,
+  readOrLibrary,
+} from '../simulation/experiments/binpacking.ts'
 import { comparisons } from '../simulation/experiments/comparison.ts'
 import { runExperiment } from '../simulation/experiments/experiment.ts'
 import { type ExperimentFile, readExperiment } from '../simulation/experiments/experiment-file.ts'
@@ -188,28 +193,34 @@ Examples:
 
 interface PackingOptions {
   readonly file?: string
-  readonly seed: number
   readonly json?: boolean
 }
 
-const runPacking = async ({ file, json, seed }: PackingOptions): Promise<void> => {
-  const instances =
+const runPacking = async ({ file, json }: PackingOptions): Promise<void> => {
+  const sets =
     file === undefined
-      ? falkenauerUniform(seededRandom(seed))
-      : readOrLibrary(file, await readBounded(file, PACKING_BYTES_AT_MOST, 'a list of the OR-Library'))
-  const rows = PACKING_RULES.map(({ name: rule, publishedOr3Percent, score }) => ({
-    rule,
-    excessPercent: excessPercent(instances, score),
-    publishedOr3Percent,
-  }))
-  const source = file ?? `drawn as OR3 was, seed ${seed}`
+      ? OR_SETS.map(({ items, name }) => ({ name, instances: orLibraryUniform(items) }))
+      : [
+          {
+            name: file,
+            instances: readOrLibrary(file, await readBounded(file, PACKING_BYTES_AT_MOST, 'a list of the OR-Library')),
+          },
+        ]
+  const rows = sets.flatMap(({ instances, name: set }) =>
+    PACKING_RULES.map(({ name: rule, publishedPercent, score }) => ({
+      set,
+      rule,
+      excessPercent: excessPercent(instances, score),
+      published: publishedPercent[set] ?? null,
+    })),
+  )
   process.stdout.write(
     json
-      ? `${JSON.stringify({ source, instances: instances.length, rows }, null, 2)}\n`
-      : `Bins above the lower bound, ${instances.length} lists (${source})\n\n${table(
-          ['rule', 'excess %', 'OR3, published'],
-          rows.map((row) => [row.rule, two(row.excessPercent), two(row.publishedOr3Percent)]),
-          1,
+      ? `${JSON.stringify({ rows }, null, 2)}\n`
+      : `Bins above the lower bound, in percent of it\n\n${table(
+          ['lists', 'rule', 'excess', 'published'],
+          rows.map((row) => [row.set, row.rule, two(row.excessPercent), two(row.published)]),
+          2,
         )}`,
   )
 }
@@ -219,8 +230,7 @@ const packingCommand = (): Command =>
     .description(
       "FunSearch's online bin packing: bins above the lower bound with first fit, best fit and the rule that it found.",
     )
-    .option('--file <path>', 'lists of the OR-Library, such as binpack3.txt (OR3) (default: drawn by the law of OR3)')
-    .option('--seed <n>', 'of drawn lists', wholeFrom(0), 1)
+    .option('--file <path>', 'other lists in a file of the OR-Library (default: OR1 to OR4)')
     .option('--json', 'print JSON')
     .action(runPacking)
 
@@ -304,7 +314,7 @@ Each finished run is kept at once: after a kill, the same command goes on where 
 Examples:
   stowage experiment examples/experiments/pods.yaml
   stowage experiment fgd --trace-dir traces/openb --traces default --policies fgd,bestfit --json
-  stowage experiment binpacking --file binpack3.txt`,
+  stowage experiment binpacking`,
     )
     .action(runFile)
     .addCommand(fgdCommand())

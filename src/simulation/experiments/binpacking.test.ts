@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { seededRandom } from '../../clock/random.ts'
 import {
   bestFit,
   excessPercent,
-  falkenauerUniform,
   firstFit,
   funSearchOr,
   lowerBound,
+  OR_SETS,
+  orLibraryUniform,
   PACKING_RULES,
   pack,
   readOrLibrary,
@@ -45,32 +45,20 @@ test('no rule packs below the lower bound, and none needs more bins than items',
   )
 })
 
-/**
- * Mean and deviation of one set of twenty lists, over 600 sets of the law of OR3 (seeds 7919 n). OR3 is such a set: its published
- * figures lie 1.6, 2.0 and 0.7 deviations above the means. Bounds are four deviations.
- */
-const OF_A_SET = new Map([
-  ['first_fit', { mean: 5.543, sd: 0.124 }],
-  ['best_fit', { mean: 5.125, sd: 0.123 }],
-  ['funsearch', { mean: 3.017, sd: 0.139 }],
-])
-
-test('on lists of the law of OR3 each rule wastes what it is known to waste, in the known order, and OR3 is one of them', () => {
-  for (const seed of [1, 2, 3]) {
-    const set = falkenauerUniform(seededRandom(seed))
-    const excess = PACKING_RULES.map(({ name, publishedOr3Percent, score }) => {
-      const { mean, sd } = OF_A_SET.get(name) ?? { mean: Number.NaN, sd: 0 }
-      const percent = excessPercent(set, score)
-      assert.ok(Math.abs(percent - mean) < 4 * sd, `${name} with seed ${seed}: ${percent}`)
-      assert.ok(Math.abs(publishedOr3Percent - mean) < 4 * sd, `${name}, published: ${publishedOr3Percent}`)
-      return percent
-    })
-    assert.deepEqual(
-      excess,
-      excess.toSorted((a, b) => b - a),
-    )
-  }
+test('the lists of the OR-Library are made as its files have them', () => {
+  const [first, , third] = orLibraryUniform(120)
+  assert.deepEqual(first?.items.slice(0, 10), [42, 69, 67, 57, 93, 90, 38, 36, 45, 42])
+  assert.deepEqual(third?.items.slice(0, 5), [38, 100, 60, 42, 20])
+  assert.deepEqual(orLibraryUniform(120).at(-1)?.items.slice(-8), [74, 26, 38, 60, 41, 67, 80, 33])
+  assert.deepEqual(orLibraryUniform(500)[0]?.items.slice(-5), [96, 97, 89, 30, 86])
 })
+
+for (const { name: set, items } of OR_SETS)
+  test(`on ${set} first fit, best fit and FunSearch's rule waste what is published, to the last digit`, () => {
+    const instances = orLibraryUniform(items)
+    for (const { name, publishedPercent, score } of PACKING_RULES)
+      assert.equal(excessPercent(instances, score).toFixed(2), publishedPercent[set]?.toFixed(2), name)
+  })
 
 const FILE = ` 2
  u4_00
