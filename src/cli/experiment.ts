@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { systemClock } from '../clock/clock.ts'
 import { StowageError } from '../errors/catalogue.ts'
 import {
@@ -24,6 +24,7 @@ import { writeFigures } from '../simulation/figures/write-figures.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { provenance, quoted } from './provenance.ts'
 import { untilSignalled } from './signals.ts'
+import { whole } from './values.ts'
 
 const FGD_POLICIES = 'dual_price,fgd,bestfit,gpu_packing,gpu_clustering,dotprod,random'
 const FGD_SEEDS = '42-51'
@@ -32,14 +33,6 @@ const INTERRUPTED = 130
 const PACKING_BYTES_AT_MOST = 64 * 2 ** 20
 
 const resultsFolder = (): string => process.env['RESULTS_DIR'] ?? 'results'
-
-const wholeFrom =
-  (least: number) =>
-  (text: string): number => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : -1
-    if (value < least) throw new InvalidArgumentError(`expected a whole number of at least ${least}`)
-    return value
-  }
 
 const names = (option: string, text: string): string[] => {
   const list = [...new Set(text.split(',').map((name) => name.trim()))]
@@ -177,7 +170,7 @@ const fgdCommand = (): Command =>
     .option('--traces <names>', 'pod lists: default, cpu250, ... or files in the folder (default: all)')
     .option('--policies <names>', 'policies', FGD_POLICIES)
     .option('--seeds <list>', 'seeds, such as 42-51 or 1,2,7-9', FGD_SEEDS)
-    .option('--workers <n>', 'threads', wholeFrom(1), availableParallelism())
+    .option('--workers <n>', 'threads', whole(1, 1024), availableParallelism())
     .option('--out <folder>', 'where results go (default: comparison/fgd in RESULTS_DIR, or in results)')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -303,7 +296,7 @@ export const experimentCommand = (): Command =>
     .enablePositionalOptions()
     .argument('<file>', 'an experiment in YAML')
     .description('Compares policies on the same arrivals, seed by seed, and keeps what was measured.')
-    .option('--workers <n>', 'threads', wholeFrom(1), availableParallelism())
+    .option('--workers <n>', 'threads', whole(1, 1024), availableParallelism())
     .option('--out <folder>', 'where results go (default: comparison/NAME in RESULTS_DIR, or in results)')
     .option('--json', 'print JSON')
     .addHelpText(

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { seededRandom } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
 import { StowageError } from '../errors/catalogue.ts'
@@ -12,6 +12,7 @@ import type { NodeShape } from '../simulation/node-shapes.ts'
 import { readOpenb } from '../simulation/traces/openb.ts'
 import { buildScenario } from '../system/scenario.ts'
 import { ProgressBar } from './progress-bar.ts'
+import { collected, duration, whole } from './values.ts'
 
 interface SimulateOptions {
   readonly policy: readonly string[]
@@ -33,23 +34,6 @@ const DEFAULT_POLICY = 'kube-default'
 const SCHEDULER_NAME = 'stowage'
 const BAR_WIDTH = 30
 const SPARK_WIDTH = 60
-
-const whole =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
-    if (!(value >= least && value <= most))
-      throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`)
-    return value
-  }
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const duration = (text: string): number => {
-  const match = /^(\d{1,9}(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text)
-  const value = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN)
-  if (!(value > 0)) throw new InvalidArgumentError('expected a duration such as 90s, 5m, 12h or 7d')
-  return value
-}
 
 /** What all policies are asked to do. */
 interface Task {
@@ -276,7 +260,7 @@ export const simulateCommand = (): Command =>
     .option(
       '--node-shape <shape>',
       'what a node offers, e.g. cpu=16,memory=64Gi,nvidia.com/gpu=8,count=20; may be given several times',
-      (text: string, before: string[]) => [...before, text],
+      collected,
       [] as string[],
     )
     .option('--pods <number>', 'how many synthetic pods come (default: 200)', whole(0, 1_000_000))

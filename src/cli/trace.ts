@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { type Clock, sleep, systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import type { Configuration } from '../configuration/schema.ts'
@@ -24,16 +24,7 @@ import { recordCluster } from '../system/recording.ts'
 import { addSettings, readSettings } from './settings.ts'
 import { untilSignalled } from './signals.ts'
 import { version } from './version.ts'
-
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const duration = (text: string): number => {
-  const match = /^(\d{1,9}(?:\.\d+)?)(s|m|h|d)?$/.exec(text)
-  const value = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN)
-  // Timers of Node take no more.
-  if (!(value > 0 && value < 2 ** 31))
-    throw new InvalidArgumentError('expected a duration up to 24d, such as 90s, 5m, 1h or 2d')
-  return value
-}
+import { collected, duration, durationOption, positive, timed, whole } from './values.ts'
 
 /** A connection to the cluster of the settings. @throws StowageError KUBECONFIG_UNREADABLE */
 export const connectionFor = ({ kubernetes }: Configuration, clock: Clock) =>
@@ -183,7 +174,7 @@ const recordCommand = (): Command =>
         'Records a live cluster - nodes, pods, when they came, where they went, how they ended, and whatever else schedulers read - into a file, until Ctrl-C or for a time. Never environment, commands or secrets.',
       )
       .requiredOption('--out <file>', 'the trace to write; it must not exist yet')
-      .option('--for <duration>', 'end after that time, such as 10m or 2d (default: on Ctrl-C)', duration)
+      .option('--for <duration>', 'end after that time, such as 10m or 2d (default: on Ctrl-C)', timed)
       .option('--anonymise', 'write hashes instead of names, labels and images')
       .option('--json', 'print what was recorded as JSON'),
   )
@@ -236,23 +227,6 @@ const writeMade = async (
   await printSummary(out, json)
 }
 
-const whole =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-    if (!(value >= least && value <= most))
-      throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`)
-    return value
-  }
-
-const positive = (text: string): number => {
-  const value = Number(text)
-  if (!(value > 0 && value <= 1e9)) throw new InvalidArgumentError('expected a number above 0')
-  return value
-}
-
-const collected = (text: string, before: string[]): string[] => [...before, text]
-
 interface MakeOptions {
   readonly out: string
   readonly nodes?: number
@@ -266,7 +240,7 @@ interface MakeOptions {
 const makes = (command: Command): Command =>
   command
     .requiredOption('--out <file>', 'the trace to write; it must not exist yet')
-    .option('--for <duration>', 'the time that it lasts', duration, 600_000)
+    .addOption(durationOption('--for <duration>', 'the time that it lasts', '10m'))
     .option('--scheduler-name <name>', 'spec.schedulerName of the pods', 'stowage')
     .option('--json', 'print what is in it as JSON')
 

@@ -5,7 +5,7 @@ import { VirtualClock } from '../../clock/clock.ts'
 import type { NodeObject, PodObject } from '../../cluster/objects.ts'
 import { hashingMask, type Mask } from './mask.ts'
 import { parseTrace, type TraceEvent, type TraceHeader, traceLine } from './recorded.ts'
-import { recordedKinds } from './recorded-fields.ts'
+import { recordedKinds, recordedParts } from './recorded-fields.ts'
 import { TraceRecorder } from './recorder.ts'
 
 const HEADER: TraceHeader = {
@@ -137,6 +137,17 @@ const telling = {
   },
   status: { podIP: SECRET, message: SECRET },
 }
+
+test('of a PodGroup all that decides is kept: how many go together, how long they wait, and whether they leave together', () => {
+  const spec = {
+    schedulingPolicy: { gang: { minCount: 3 } },
+    disruptionMode: { all: {} },
+    minMember: 3,
+    scheduleTimeoutSeconds: 60,
+  }
+  const kept = recordedParts('PodGroup', { metadata: { name: 'g', uid: 'g' }, spec, status: { phase: 'Pending' } })
+  assert.deepEqual((kept as { spec?: unknown }).spec, spec)
+})
 
 test('environment, commands, secrets, probes and addresses are never written, of whatever kind the object is', () => {
   for (const kind of recordedKinds) {
