@@ -56,6 +56,11 @@ describe('an experiment file', () => {
       /one of synthetic/,
     ],
     ['no nodes', PODS.replace(/cluster:.*\n/, ''), /cluster is missing.*shapes or openb/],
+    [
+      'nodes beside a recorded trace, which has its own',
+      PODS.replace(/synthetic:.*/, 'recorded: { file: last-week.trace }'),
+      /cluster .*the recorded trace has its nodes/,
+    ],
     ['nodes beside a service', `${SERVICE}cluster: { shapes: [cpu=1] }\n`, /line 8: cluster .*names its nodes/],
     [
       'a service without a scenario',

@@ -82,6 +82,8 @@ const workload = z
         departures: z.boolean().default(true),
       })
       .optional(),
+    /** a file of `stowage trace record`, with its nodes */
+    recorded: z.strictObject({ file: path }).optional(),
     five_g: z
       .strictObject({
         scenarios: z
@@ -104,7 +106,10 @@ const workload = z
       .transform(({ duration, scenario, scenarios }) => ({ duration, scenarios: scenarios ?? [scenario ?? ''] }))
       .optional(),
   })
-  .refine(oneOf(['synthetic', 'openb', 'five_g', 'service']), 'expected one of synthetic, openb, five_g, service')
+  .refine(
+    oneOf(['synthetic', 'openb', 'recorded', 'five_g', 'service']),
+    'expected one of synthetic, openb, recorded, five_g, service',
+  )
 
 const schema = z
   .strictObject({
@@ -124,7 +129,11 @@ const schema = z
     const custom = (path: string[], message: string): void => context.addIssue({ code: 'custom', path, message })
     if (isService && file.cluster !== undefined)
       custom(['cluster'], 'expected no cluster: the scenario of the service names its nodes')
-    if (!isService && file.cluster === undefined) custom(['cluster'], 'expected the nodes: shapes or openb')
+    const isRecorded = file.workload.recorded !== undefined
+    if (isRecorded && file.cluster !== undefined)
+      custom(['cluster'], 'expected no cluster: the recorded trace has its nodes')
+    if (!isService && !isRecorded && file.cluster === undefined)
+      custom(['cluster'], 'expected the nodes: shapes or openb')
     if (isService && file.patterns === undefined)
       custom(['patterns'], `expected load patterns: ${PATTERN_NAMES.join(', ')}`)
     if (!isService && file.patterns !== undefined)
@@ -144,8 +153,9 @@ export type ExperimentFile = z.infer<typeof schema>
 
 const resolved = (file: string, experiment: ExperimentFile): ExperimentFile => {
   const fromFile = (path: string): string => resolve(dirname(file), path)
-  const { openb, service } = experiment.workload
+  const { openb, recorded, service } = experiment.workload
   if (openb !== undefined) openb.directory = fromFile(openb.directory)
+  if (recorded !== undefined) recorded.file = fromFile(recorded.file)
   if (service !== undefined) service.scenarios = service.scenarios.map(fromFile)
   const nodes = experiment.cluster?.openb
   if (nodes !== undefined) nodes.directory = fromFile(nodes.directory)

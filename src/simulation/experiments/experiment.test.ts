@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test'
 import { comparisons } from './comparison.ts'
 import { runExperiment } from './experiment.ts'
 import { parseExperiment } from './experiment-file.ts'
+import { type TraceEvent, type TraceHeader, traceLine } from '../traces/recorded.ts'
 import { type ExperimentRecord, MEASUREMENTS_FILE, readRecord, RECORD_FILE, writeRecord } from './record.ts'
 
 const PODS = `name: pods
@@ -69,6 +70,50 @@ describe('an experiment', () => {
       for (const row of cells) assert.ok(row.length === columns.length && row.every((cell) => cell >= 0 && cell <= 100))
       assert.ok(cells.flat().some((cell) => cell > 0))
     }
+  })
+
+  it('compares policies on what a recorded cluster was asked for, with what happened to its nodes', async () => {
+    const header: TraceHeader = {
+      stowageTrace: 1,
+      source: 'cluster',
+      startedAtMs: 0,
+      anonymised: false,
+      writtenBy: 'stowage test',
+    }
+    const allocatable = { cpu: '4', memory: '8Gi', pods: '10' }
+    const nodeNamed = (name: string) => ({ metadata: { name, uid: name }, status: { allocatable } })
+    const events: TraceEvent[] = [
+      { atMs: 0, event: 'node', object: nodeNamed('a') },
+      { atMs: 0, event: 'node', object: nodeNamed('b') },
+      { atMs: 0, event: 'synced', missing: [] },
+      ...['p', 'q', 'r'].map(
+        (name, at): TraceEvent => ({
+          atMs: 1000 * (at + 1),
+          event: 'pod',
+          object: {
+            metadata: { name, namespace: 'default', uid: name },
+            spec: { schedulerName: 'x', containers: [{ name: 'c', resources: { requests: { cpu: '3' } } }] },
+          },
+        }),
+      ),
+      // The third pod fits nowhere until then.
+      { atMs: 9000, event: 'node', object: nodeNamed('c') },
+      { atMs: 20_000, event: 'stopped' },
+    ]
+    await writeFile(join(directory, 'week.trace'), [header, ...events].map(traceLine).join(''))
+    const text = PODS.replace(/cluster:.*\n/, '').replace(/synthetic:.*/, 'recorded: { file: week.trace }')
+    const record = await run(text, 'recorded')
+    const of = (metric: string): number[] =>
+      record.measurements.flatMap((one) => (one.metric === metric ? [one.value] : []))
+    assert.deepEqual(
+      of('placed_pods'),
+      Array.from({ length: 8 }, () => 3),
+    )
+    // 0, 0 and 6 seconds
+    assert.deepEqual(
+      of('pending_mean'),
+      Array.from({ length: 8 }, () => 2),
+    )
   })
 
   it('measures a service under each load pattern, by the metrics that were asked for', async () => {

@@ -35,19 +35,23 @@ const contentDigest = async (path: string): Promise<string> => digestOf(await re
 const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   const { policies, seeds, workload } = experiment
   const given = experiment.cluster
-  const cluster: ClusterInput =
-    given?.openb === undefined
-      ? { kind: 'shapes', shapes: given?.shapes ?? [], nodes: given?.nodes }
-      : { kind: 'openb', directory: given.openb.directory, nodeList: given.openb.nodes }
+  const { five_g: fiveG, openb, recorded, synthetic } = workload
+  let cluster: ClusterInput
+  if (recorded !== undefined) cluster = { kind: 'recorded', file: recorded.file }
+  else if (given?.openb !== undefined)
+    cluster = { kind: 'openb', directory: given.openb.directory, nodeList: given.openb.nodes }
+  else cluster = { kind: 'shapes', shapes: given?.shapes ?? [], nodes: given?.nodes }
   // What is wrong with the nodes is told before the first run.
   await nodesOf(cluster)
   const files = cluster.kind === 'openb' ? [await contentDigest(join(cluster.directory, cluster.nodeList))] : []
-  const { five_g: fiveG, openb, synthetic } = workload
   let loads: { readonly pattern: string; readonly pods: PodsInput }[]
   if (openb !== undefined) {
     const { departures, directory, duration: spanMs, pods: podList } = openb
     loads = [{ pattern: podList, pods: { kind: 'openb', directory, podList, spanMs, departures } }]
     files.push(await contentDigest(join(directory, openbPodListFile(podList))))
+  } else if (recorded !== undefined) {
+    loads = [{ pattern: 'recorded', pods: { kind: 'recorded', file: recorded.file } }]
+    files.push(await contentDigest(recorded.file))
   } else if (fiveG !== undefined) {
     const { duration: spanMs, networks, scenarios } = fiveG
     loads = scenarios.map((scenario) => ({ pattern: scenario, pods: { kind: 'five_g', scenario, networks, spanMs } }))

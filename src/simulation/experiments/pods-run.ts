@@ -13,6 +13,8 @@ import { type FiveGScenario, fiveGWorkload } from '../load/five-g.ts'
 import { meanPodLatencyMs } from '../load/network-latency.ts'
 import { type NodeShape, nodeShapes } from '../node-shapes.ts'
 import { openbNode, readOpenb, readOpenbRows } from '../traces/openb.ts'
+import { readTrace } from '../traces/recorded.ts'
+import { type Replay, replayOf } from '../traces/replay.ts'
 import { syntheticWorkload, workloadPriorityClasses } from '../workload.ts'
 import type { CellHeatMap, CellResult, CellSeries } from './cell.ts'
 import type { Metric } from './record.ts'
@@ -21,6 +23,8 @@ import type { Metric } from './record.ts'
 export type ClusterInput =
   | { readonly kind: 'shapes'; readonly shapes: readonly string[]; readonly nodes: number | undefined }
   | { readonly kind: 'openb'; readonly directory: string; readonly nodeList: string }
+  /** those of the recorded trace that the pods come from */
+  | { readonly kind: 'recorded'; readonly file: string }
 
 /** The pods of an experiment. */
 export type PodsInput =
@@ -32,6 +36,8 @@ export type PodsInput =
       readonly spanMs: number
       readonly departures: boolean
     }
+  /** what a live cluster was asked for, with what happened to its nodes */
+  | { readonly kind: 'recorded'; readonly file: string }
   /** networks of 5G functions, on nodes that are near or far */
   | {
       readonly kind: 'five_g'
@@ -72,11 +78,13 @@ export const PODS_METRICS: readonly Metric[] = [
 /** The nodes. @throws StowageError CONFIG_INVALID_VALUE, FILE_UNREADABLE, TRACE_MALFORMED */
 export const nodesOf = async (cluster: ClusterInput): Promise<NodeShape[]> => {
   if (cluster.kind === 'shapes') return nodeShapes(cluster.shapes, cluster.nodes)
+  if (cluster.kind === 'recorded') return [...replayOf(await readTrace(cluster.file), 'arrivals').nodes]
   const { nodes } = await readOpenbRows({ directory: cluster.directory, nodeList: cluster.nodeList })
   return nodes.map(openbNode)
 }
 
-type Load = Required<Pick<SimulationOptions, 'nodes' | 'arrivals' | 'objects' | 'departures' | 'speed'>>
+type Load = Required<Pick<SimulationOptions, 'nodes' | 'arrivals' | 'objects' | 'departures' | 'speed'>> &
+  Pick<SimulationOptions, 'remake' | 'untilMs'> & { readonly events?: Replay['events'] }
 
 /** @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED */
 const loadOf = async (pods: PodsInput, nodes: readonly NodeShape[], seed: number): Promise<Load> => {
@@ -95,6 +103,11 @@ const loadOf = async (pods: PodsInput, nodes: readonly NodeShape[], seed: number
     const random = seededRandom(seed)
     const made = fiveGWorkload({ scenario, nodes, networks, spanMs, random, schedulerName: 'experiment' })
     return { ...made, objects: [], departures: true, speed: 1 }
+  }
+  if (pods.kind === 'recorded') {
+    const { arrivals, durationMs, events, objects } = replayOf(await readTrace(pods.file), 'arrivals')
+    // Whoever was made again is in the record.
+    return { nodes, arrivals, objects, events, departures: true, speed: 1, remake: false, untilMs: durationMs }
   }
   const { directory, departures, podList, spanMs } = pods
   const { arrivals, speed } = await readOpenb({ directory, podList, spanMs, departures, schedulerName: 'experiment' })
@@ -199,7 +212,7 @@ class LatencyObserver {
 /** @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE, POLICY_UNKNOWN, WORKLOAD_MALFORMED */
 export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunInput): Promise<CellResult> => {
   const nodes = await nodesOf(cluster)
-  const load = await loadOf(pods, nodes, seed)
+  const { events = [], ...load } = await loadOf(pods, nodes, seed)
   const map = heatMap ? new HeatMapObserver(nodes) : undefined
   const fragmentation = fragmentationOf(load.arrivals)
   const latency = pods.kind === 'five_g' ? new LatencyObserver() : undefined
@@ -215,6 +228,7 @@ export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunI
       },
     },
   })
+  for (const { atMs, event } of events) if (atMs <= (load.untilMs ?? 0)) simulation.at(atMs, event)
   const result = await simulation.run()
   const { disruptions, imbalance, pendingMs, pendingPods, podsPerNode, utilisation } = result
   const withGpus = nodes.some(hasGpus)
