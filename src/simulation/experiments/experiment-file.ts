@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { StowageError } from '../../errors/catalogue.ts'
 import { policyNames } from '../../policies/registry.ts'
 import { FIVE_G_SCENARIOS } from '../load/five-g.ts'
-import { PATTERN_NAMES } from '../load/pattern.ts'
+import { ARRIVALS, LOAD_NAMES } from '../load/pattern.ts'
 import { parseDurationMs } from '../pod-stages.ts'
 import { parseSettings, readSettingsFile } from '../settings-file.ts'
 import { OPENB_NODE_LIST } from '../traces/openb.ts'
@@ -46,11 +46,14 @@ const policy = z.string().transform((value, context) => {
 })
 
 const users = z.number().int().min(0).max(100_000)
-const patternShape = z.strictObject({
-  name: z.enum(PATTERN_NAMES),
-  min_users: users.optional(),
-  max_users: users.optional(),
-})
+const patternShape = z
+  .strictObject({ name: z.enum(LOAD_NAMES), min_users: users.optional(), max_users: users.optional() })
+  .refine(
+    ({ max_users, min_users, name }) => name !== ARRIVALS || (max_users === undefined && min_users === undefined),
+    {
+      message: 'expected no users: arrivals come from a list',
+    },
+  )
 /** `spike`, or a map where the users are not the usual ones */
 const pattern = z.preprocess((value) => (typeof value === 'string' ? { name: value } : value), patternShape)
 
@@ -100,10 +103,12 @@ const workload = z
         scenario: path.optional(),
         /** in place of one: held against each other as policies are */
         scenarios: z.array(path).min(1).max(20).optional(),
+        /** the list of the pattern `arrivals`, in place of the scenarios' */
+        arrivals: path.optional(),
         duration,
       })
       .refine(oneOf(['scenario', 'scenarios']), 'expected either scenario or scenarios')
-      .transform(({ duration, scenario, scenarios }) => ({ duration, scenarios: scenarios ?? [scenario ?? ''] }))
+      .transform(({ scenario, scenarios, ...rest }) => ({ ...rest, scenarios: scenarios ?? [scenario ?? ''] }))
       .optional(),
   })
   .refine(
@@ -135,7 +140,7 @@ const schema = z
     if (!isService && !isRecorded && file.cluster === undefined)
       custom(['cluster'], 'expected the nodes: shapes or openb')
     if (isService && file.patterns === undefined)
-      custom(['patterns'], `expected load patterns: ${PATTERN_NAMES.join(', ')}`)
+      custom(['patterns'], `expected load patterns: ${LOAD_NAMES.join(', ')}`)
     if (!isService && file.patterns !== undefined)
       custom(['patterns'], 'expected none: load patterns are for a service, whose users they count')
     const known = (isService ? SERVICE_METRICS : PODS_METRICS).map(({ name }) => name)
@@ -157,6 +162,7 @@ const resolved = (file: string, experiment: ExperimentFile): ExperimentFile => {
   if (openb !== undefined) openb.directory = fromFile(openb.directory)
   if (recorded !== undefined) recorded.file = fromFile(recorded.file)
   if (service !== undefined) service.scenarios = service.scenarios.map(fromFile)
+  if (service?.arrivals !== undefined) service.arrivals = fromFile(service.arrivals)
   const nodes = experiment.cluster?.openb
   if (nodes !== undefined) nodes.directory = fromFile(nodes.directory)
   return experiment

@@ -1,6 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { StowageError } from '../../errors/catalogue.ts'
+import { readArrivals, WHOLE_LIST } from '../load/load-run.ts'
+import { ARRIVALS } from '../load/pattern.ts'
 import { readLoadScenario } from '../load/scenario-file.ts'
 import { openbPodListFile } from '../traces/openb.ts'
 import type { CellResult, CellSeries } from './cell.ts'
@@ -8,7 +12,7 @@ import type { ExperimentFile } from './experiment-file.ts'
 import { type ClusterInput, nodesOf, PODS_METRICS, type PodsInput, type PodsRunInput } from './pods-run.ts'
 import type { Curve, ExperimentRecord, HeatMap, Metric } from './record.ts'
 import { type PoolProgress, type RunTask, runTasks } from './run-pool.ts'
-import { digestOf, type Provenance, RunStore } from './run-store.ts'
+import { type Provenance, RunStore } from './run-store.ts'
 import { SERVICE_METRICS, type ServiceRunInput } from './service-run.ts'
 import { estimate } from './statistics.ts'
 
@@ -30,7 +34,12 @@ interface Cell {
   readonly task: RunTask
 }
 
-const contentDigest = async (path: string): Promise<string> => digestOf(await readFile(path, 'utf8'))
+/** Of files of any length. */
+const contentDigest = async (path: string): Promise<string> => {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path), hash)
+  return hash.digest('hex')
+}
 
 const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   const { policies, seeds, workload } = experiment
@@ -87,8 +96,12 @@ const armOf = (policy: string, scenario: string, { policies, workload }: Experim
 
 const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
   const { patterns = [], policies, seeds, workload } = experiment
-  const { duration = 0, scenarios: paths = [] } = workload.service ?? {}
-  const scenarios = await Promise.all(paths.map(readLoadScenario))
+  const { arrivals, duration = 0, scenarios: paths = [] } = workload.service ?? {}
+  const scenarios = (await Promise.all(paths.map(readLoadScenario))).map((scenario) =>
+    arrivals === undefined
+      ? scenario
+      : { ...scenario, arrivals: { ...(scenario.arrivals ?? WHOLE_LIST), file: arrivals } },
+  )
   const names = scenarios.map(({ name }) => name)
   const twice = names.find((name, at) => names.indexOf(name) !== at)
   if (twice !== undefined)
@@ -96,6 +109,13 @@ const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
       found: `two scenarios of the name ${twice}`,
       expected: 'a name of its own for each',
     })
+  const lists = new Map<string, readonly string[]>()
+  if (patterns.some(({ name }) => name === ARRIVALS))
+    for (const { arrivals: window, name } of scenarios) {
+      // What is wrong with the list is told before the first run; without a file there is an error.
+      await readArrivals(window, duration)
+      lists.set(name, [await contentDigest(window?.file ?? '')])
+    }
   return patterns.flatMap(({ max_users: maxUsers, min_users: minUsers, name }, place) => {
     const again = patterns.findIndex((other) => other.name === name) < place
     const pattern = again ? `${name}-${place + 1}` : name
@@ -111,12 +131,13 @@ const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
             kind: 'service',
             input: {
               scenario,
-              pattern: { name, durationMs: duration, minUsers, maxUsers },
+              pattern:
+                name === ARRIVALS ? { name, durationMs: duration } : { name, durationMs: duration, minUsers, maxUsers },
               policy,
               seed,
               heatMap: index === 0 && place === 0,
             } satisfies ServiceRunInput,
-            files: [],
+            files: (name === ARRIVALS ? lists.get(scenario.name) : undefined) ?? [],
           } as const,
         }))
       }),

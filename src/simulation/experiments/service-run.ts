@@ -1,10 +1,21 @@
 import type { CellHeatMap, CellResult, CellSeries } from './cell.ts'
-import { type LoadRunInput, type LoadRunResult, loadNodes, runLoad } from '../load/load-run.ts'
+import {
+  type ArrivalLoad,
+  type LoadRunInput,
+  type LoadRunResult,
+  loadNodes,
+  readArrivals,
+  runLoad,
+  type UserLoad,
+} from '../load/load-run.ts'
+import { ARRIVALS } from '../load/pattern.ts'
 import { hasGpus } from './pods-run.ts'
 import type { Metric } from './record.ts'
 
 /** One run: users ask a service whose replicas one policy places. */
-export interface ServiceRunInput extends LoadRunInput {
+export interface ServiceRunInput extends Omit<LoadRunInput, 'pattern'> {
+  /** arrivals are read from the scenario's list where it runs */
+  readonly pattern: UserLoad | Omit<ArrivalLoad, 'list'>
   /** whether it is also kept what was on each node when */
   readonly heatMap: boolean
 }
@@ -49,9 +60,11 @@ const heatMapOf = ({ durationMs, nodes, replicas }: LoadRunResult): CellHeatMap 
   }
 }
 
-/** @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN */
-export const runService = (input: ServiceRunInput): Promise<CellResult> => {
-  const result = runLoad({ ...input, sampleMs: Math.max(1000, input.pattern.durationMs / SAMPLES) })
+/** @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN, FILE_UNREADABLE, TRACE_MALFORMED */
+export const runService = async (input: ServiceRunInput): Promise<CellResult> => {
+  const { pattern, scenario } = input
+  const load = pattern.name === ARRIVALS ? await readArrivals(scenario.arrivals, pattern.durationMs) : pattern
+  const result = runLoad({ ...input, pattern: load, sampleMs: Math.max(1000, input.pattern.durationMs / SAMPLES) })
   const { replicas, series, summary } = result
   const percent = (part: number): number => (summary.requests === 0 ? 0 : (100 * part) / summary.requests)
   const replicaMs = replicas.reduce(
@@ -69,7 +82,7 @@ export const runService = (input: ServiceRunInput): Promise<CellResult> => {
     values,
   })
   const withGpus = loadNodes(input.scenario.nodes).some(({ shape }) => hasGpus(shape))
-  return Promise.resolve({
+  return {
     values: [
       ['latency_p50', summary.latencyMs.p50],
       ['latency_p95', summary.latencyMs.p95],
@@ -119,5 +132,5 @@ export const runService = (input: ServiceRunInput): Promise<CellResult> => {
       ),
     ],
     heatMap: input.heatMap ? heatMapOf(result) : undefined,
-  })
+  }
 }

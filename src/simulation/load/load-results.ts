@@ -68,12 +68,12 @@ export const writeLoadRun = async (directory: string, result: LoadRunResult, pro
   await writeWhole(
     join(directory, 'metrics', `${name}_placements.csv`),
     csv(
-      ['replica', 'kind', 'node', 'gpu', 'created_s', 'placed_s', 'ready_s', 'removed_s', 'pending_because'],
+      ['replica', 'kind', 'node', 'gpus', 'created_s', 'placed_s', 'ready_s', 'removed_s', 'pending_because'],
       replicas.map((one) => [
         one.name,
         one.kind,
         one.node,
-        one.device < 0 ? undefined : one.device,
+        one.devices.join(' '),
         seconds(one.createdMs),
         seconds(one.placedMs),
         seconds(one.readyMs),

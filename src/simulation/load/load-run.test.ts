@@ -104,8 +104,8 @@ requests: [{ name: ask, gpu: { mean: 50ms, cores: 0.1, device_share: 1 } }]
     const { replicas, summary } = runLoad({ scenario, pattern: { name: 'ramp', durationMs: 20_000 }, seed: 1 })
     // two halves of one GPU
     assert.deepEqual(
-      replicas.map(({ device }) => device),
-      [0, 0, -1],
+      replicas.map(({ devices }) => devices),
+      [[0], [0], []],
     )
     assert.equal(summary.failed, 0)
     assert.ok(summary.gpuShare > 0)

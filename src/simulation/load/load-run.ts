@@ -1,9 +1,10 @@
 import { StowageError } from '../../errors/catalogue.ts'
 import { createPolicy } from '../../policies/registry.ts'
 import { nodeShapes } from '../node-shapes.ts'
+import { type LlmArrivals, readLlmArrivals } from '../traces/llm-requests.ts'
 import { type AutoscalerOptions, HorizontalAutoscaler } from './autoscaler.ts'
 import { NETWORK_LATENCY_ANNOTATION } from './network-latency.ts'
-import { createPattern, type PatternName } from './pattern.ts'
+import { ARRIVALS, createPattern, type LoadName, type LoadPattern, type PatternName, withoutUsers } from './pattern.ts'
 import {
   type LoadNode,
   REPLICA_KINDS,
@@ -33,6 +34,18 @@ export interface ReplicaGroup extends ReplicaTemplate {
   readonly autoscaling?: ReplicaAutoscaling | undefined
 }
 
+/** Which requests of a list of the Azure LLM traces come, and how fast. Times are the list's. */
+export interface ArrivalWindow {
+  /** none: whoever runs the scenario names it */
+  readonly file?: string | undefined
+  /** after the list's first request */
+  readonly fromMs: number
+  /** none: to its last request */
+  readonly lengthMs?: number | undefined
+  /** how many times faster requests come than they were recorded */
+  readonly compression: number
+}
+
 /** A service under load: nodes, replicas, users. Plain data, as the file says it (scenario-file.ts). */
 export interface LoadScenario {
   readonly name: string
@@ -40,6 +53,7 @@ export interface LoadScenario {
   readonly policy: string
   readonly replicas: Readonly<Partial<Record<ReplicaKind, ReplicaGroup>>>
   readonly requests: readonly SimulatedRequest[]
+  readonly arrivals?: ArrivalWindow | undefined
   readonly think: ThinkTime
   readonly balancer: Balancer
   readonly preference: Preference
@@ -52,15 +66,25 @@ export interface LoadScenario {
   readonly warmUpMs: number
 }
 
+/** Users, as many as a pattern says. */
+export interface UserLoad {
+  readonly name: PatternName
+  readonly durationMs: number
+  readonly minUsers?: number | undefined
+  readonly maxUsers?: number | undefined
+}
+
+/** Requests at the times of a list, up to `durationMs`. */
+export interface ArrivalLoad {
+  readonly name: typeof ARRIVALS
+  readonly durationMs: number
+  readonly list: LlmArrivals
+}
+
 /** One run of a scenario: plain data too. */
 export interface LoadRunInput {
   readonly scenario: LoadScenario
-  readonly pattern: {
-    readonly name: PatternName
-    readonly durationMs: number
-    readonly minUsers?: number | undefined
-    readonly maxUsers?: number | undefined
-  }
+  readonly pattern: UserLoad | ArrivalLoad
   readonly seed: number
   /** in place of the scenario's */
   readonly policy?: string | undefined
@@ -80,7 +104,7 @@ export interface Scaling {
 export interface LoadRunResult {
   readonly scenario: string
   readonly policy: string
-  readonly pattern: PatternName
+  readonly pattern: LoadName
   readonly seed: number
   readonly durationMs: number
   readonly minUsers: number
@@ -112,10 +136,52 @@ export const loadNodes = (nodes: readonly LoadNodes[]): LoadNode[] => {
   return made
 }
 
+/** All of a list, as it was recorded. */
+export const WHOLE_LIST: ArrivalWindow = { fromMs: 0, compression: 1 }
+
+/**
+ * Reads the requests that a window asks for.
+ * @param durationMs length of the run, after compression @default as long as the window, or until the list's last request has come
+ * @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE
+ */
+export const readArrivals = async (window: ArrivalWindow | undefined, durationMs?: number): Promise<ArrivalLoad> => {
+  const { compression, file, fromMs, lengthMs } = window ?? WHOLE_LIST
+  if (file === undefined)
+    throw new StowageError('CONFIG_INVALID_VALUE', {
+      found: 'a load of arrivals without a list of them',
+      expected: 'arrivals.file in the scenario, --arrivals FILE, or workload.service.arrivals in an experiment',
+    })
+  const wantedMs = Math.min(
+    lengthMs ?? Number.POSITIVE_INFINITY,
+    (durationMs ?? Number.POSITIVE_INFINITY) * compression,
+  )
+  const list = await readLlmArrivals(file, { fromS: fromMs / 1000, lengthS: wantedMs / 1000, compression })
+  const lastMs = list.atMs.at(-1)
+  if (lastMs === undefined)
+    throw new StowageError('TRACE_MALFORMED', {
+      found: `${file}: no request in the window from ${fromMs / 1000} s`,
+      expected: 'a window in which requests came',
+    })
+  const endMs = durationMs ?? (lengthMs === undefined ? Math.floor(lastMs) + 1 : lengthMs / compression)
+  return { name: ARRIVALS, durationMs: endMs, list }
+}
+
+const patternOf = ({ pattern, scenario, seed }: LoadRunInput): LoadPattern => {
+  if (pattern.name === ARRIVALS) return withoutUsers(pattern.durationMs, seed)
+  const byTokens = scenario.requests.find(({ demand }) =>
+    REPLICA_KINDS.some((kind) => demand[kind].service.kind === 'tokens'),
+  )
+  if (byTokens === undefined) return createPattern({ ...pattern, seed })
+  throw new StowageError('CONFIG_INVALID_VALUE', {
+    found: `${scenario.name}: users under ${pattern.name} whose request ${byTokens.name} takes its time by tokens`,
+    expected: 'the arrivals of a list, which says how many tokens each has; or a mean',
+  })
+}
+
 /** The cluster of a scenario with its first replicas placed, all of them `warmUpMs` old. The pattern starts then. */
 export const openCluster = (input: LoadRunInput): ReplicaCluster => {
   const { scenario, seed } = input
-  const pattern = createPattern({ ...input.pattern, seed })
+  const pattern = patternOf(input)
   const { warmUpMs } = scenario
   const cluster = new ReplicaCluster({
     ...scenario,
@@ -124,6 +190,7 @@ export const openCluster = (input: LoadRunInput): ReplicaCluster => {
     policy: createPolicy(input.policy ?? scenario.policy),
     mix: scenario.requests,
     seed,
+    arrivals: input.pattern.name === ARRIVALS ? input.pattern.list : undefined,
     pattern: {
       ...pattern,
       durationMs: pattern.durationMs + warmUpMs,
@@ -142,8 +209,8 @@ export const openCluster = (input: LoadRunInput): ReplicaCluster => {
  * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN
  */
 export const runLoad = (input: LoadRunInput): LoadRunResult => {
-  const { pattern, sampleMs = 1000, scenario, seed } = input
-  const { durationMs, maxUsers, minUsers } = createPattern({ ...pattern, seed })
+  const { sampleMs = 1000, scenario, seed } = input
+  const { durationMs, maxUsers, minUsers, name } = patternOf(input)
   if (!(sampleMs > 0))
     throw new StowageError('CONFIG_INVALID_VALUE', { found: `samples of ${sampleMs} ms`, expected: 'more than 0' })
   const cluster = openCluster(input)
@@ -180,7 +247,7 @@ export const runLoad = (input: LoadRunInput): LoadRunResult => {
   return {
     scenario: scenario.name,
     policy: input.policy ?? scenario.policy,
-    pattern: pattern.name,
+    pattern: name,
     seed,
     durationMs,
     minUsers,

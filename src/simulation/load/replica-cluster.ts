@@ -42,8 +42,8 @@ export interface ReplicaRecord {
   readonly createdMs: number
   readonly placedMs: number | undefined
   readonly node: string
-  /** its GPU's number on the node, -1: none */
-  readonly device: number
+  /** its GPUs' numbers on the node */
+  readonly devices: readonly number[]
   readonly readyMs: number | undefined
   readonly removedMs: number | undefined
   /** why it has no node, in the scheduler's words */
@@ -246,7 +246,7 @@ export class ReplicaCluster {
       createdMs: this.nowMs,
       placedMs: undefined,
       node: '',
-      device: -1,
+      devices: [],
       readyMs: undefined,
       removedMs: undefined,
       pendingBecause: '',
@@ -276,14 +276,14 @@ export class ReplicaCluster {
     }
     record.pendingBecause = ''
     record.node = place.node
-    record.device = place.device
+    record.devices = place.devices
     record.placedMs = this.nowMs
     record.readyMs = this.nowMs + template.startMs
     one.id = this.#requests.addReplica({
       kind: record.kind,
       // the scheduler knows no other nodes
       node: this.#nodeNumbers.get(place.node)!,
-      device: place.device,
+      devices: place.devices,
       concurrency: template.concurrency,
       coreLimit: template.coreLimit,
       readyAtMs: record.readyMs,

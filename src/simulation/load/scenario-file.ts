@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { quantityMilli } from '../../cluster/quantity.ts'
 import { bytes, duration as durationKind, type Kind } from '../../configuration/kinds.ts'
@@ -76,9 +77,11 @@ const group = z.strictObject({
 })
 
 const demand = z.strictObject({
-  distribution: z.enum(['constant', 'exponential', 'lognormal']).default('lognormal'),
-  mean: duration,
-  cv: z.number().min(0).max(100).default(1),
+  distribution: z.enum(['constant', 'exponential', 'lognormal']).optional(),
+  mean: duration.optional(),
+  cv: z.number().min(0).max(100).optional(),
+  per_prompt_token: duration.optional(),
+  per_generated_token: duration.optional(),
   cores: cores.default(1),
   device_share: z.number().min(0).max(1).default(0),
 })
@@ -109,6 +112,14 @@ const schema = z
     policy: policy.default('kube-default'),
     replicas: z.strictObject({ gpu: group.optional(), cpu: group.optional() }),
     requests: z.array(request).min(1).max(100),
+    arrivals: z
+      .strictObject({
+        file: z.string().min(1).max(4096).optional(),
+        from: told(durationKind('ms', '0ms', '365d')).default(0),
+        length: told(durationKind('ms', '1ms', '365d')).optional(),
+        compression: z.number().positive().max(1e6).default(1),
+      })
+      .optional(),
     think: z.strictObject({ min: duration, max: duration }).default({ min: 1000, max: 2000 }),
     balancer: z.enum(['random', 'round_robin', 'least_outstanding']).default('random'),
     preference: z.enum(['gpu', 'balanced', 'cpu']).default('balanced'),
@@ -119,7 +130,7 @@ const schema = z
     generators: z.number().int().min(1).max(10_000).optional(),
     warm_up: duration.default(0),
   })
-  .superRefine(({ replicas, requests, think }, context) => {
+  .superRefine(({ arrivals, replicas, requests, think }, context) => {
     const problem = (path: (string | number)[], message: string): void =>
       context.addIssue({ code: 'custom', path, message })
     if (think.min > think.max) problem(['think', 'min'], 'expected no more at least than at most')
@@ -129,6 +140,20 @@ const schema = z
       for (const kind of ['gpu', 'cpu'] as const)
         if (replicas[kind] !== undefined && one[kind] === undefined)
           problem(['requests', at, kind], `expected what the request needs of a ${kind} replica: mean, cv, cores, ...`)
+    for (const [at, one] of requests.entries())
+      for (const kind of ['gpu', 'cpu'] as const) {
+        const { cv, distribution, mean, per_generated_token: generated, per_prompt_token: prompt } = one[kind] ?? {}
+        const drawn = [mean, cv, distribution].some((value) => value !== undefined)
+        const byTokens = prompt !== undefined || generated !== undefined
+        if (drawn && byTokens)
+          problem(['requests', at, kind], 'expected either mean, with distribution and cv, or a time per token')
+        else if (
+          byTokens ? prompt === undefined || generated === undefined : one[kind] !== undefined && mean === undefined
+        )
+          problem(['requests', at, kind], 'expected mean, or both per_prompt_token and per_generated_token')
+        if (byTokens && arrivals === undefined)
+          problem(['requests', at, kind], 'expected a mean: only where there are arrivals do requests have tokens')
+      }
   })
 
 type Written = z.output<typeof schema>
@@ -164,14 +189,18 @@ const groupOf = (written: NonNullable<Written['replicas']['gpu']>): ReplicaGroup
 /** Nobody asks a kind of replica that there is none of. */
 const NEVER_ASKED: ServiceDemand = { service: { kind: 'constant', meanMs: 0 }, cores: 0, deviceShare: 0 }
 
+const serviceOf = (written: z.output<typeof demand>): ServiceDemand['service'] => {
+  const { cv = 1, distribution: kind = 'lognormal', mean } = written
+  const { per_generated_token: perGeneratedTokenMs = 0, per_prompt_token: perPromptTokenMs = 0 } = written
+  // the schema has either a mean or both times
+  if (mean !== undefined) return { kind, meanMs: mean, cv }
+  return { kind: 'tokens', perPromptTokenMs, perGeneratedTokenMs }
+}
+
 const demandOf = (written: z.output<typeof demand> | undefined): ServiceDemand =>
   written === undefined
     ? NEVER_ASKED
-    : {
-        service: { kind: written.distribution, meanMs: written.mean, cv: written.cv },
-        cores: written.cores,
-        deviceShare: written.device_share,
-      }
+    : { service: serviceOf(written), cores: written.cores, deviceShare: written.device_share }
 
 const scenarioOf = (file: string, written: Written): LoadScenario => {
   const { gpu, cpu } = written.replicas
@@ -204,6 +233,15 @@ const scenarioOf = (file: string, written: Written): LoadScenario => {
           ? undefined
           : { prepareMs: one.generator.prepare, sendMs: one.generator.send, receiveMs: one.generator.receive },
     })),
+    arrivals:
+      written.arrivals === undefined
+        ? undefined
+        : {
+            file: written.arrivals.file === undefined ? undefined : resolve(dirname(file), written.arrivals.file),
+            fromMs: written.arrivals.from,
+            lengthMs: written.arrivals.length,
+            compression: written.arrivals.compression,
+          },
     think: { minMs: written.think.min, maxMs: written.think.max },
     balancer: written.balancer,
     preference: written.preference,
@@ -218,7 +256,7 @@ const scenarioOf = (file: string, written: Written): LoadScenario => {
 
 /**
  * What the text of a scenario file says (docs/simulator/load.md has its keys).
- * @param file how it is called in errors
+ * @param file how it is called in errors; paths in it are relative to its folder
  * @throws StowageError CONFIG_UNREADABLE, CONFIG_UNKNOWN_KEY, CONFIG_INVALID_VALUE, with the line
  */
 export const parseLoadScenario = (file: string, text: string): LoadScenario =>
