@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -101,6 +101,29 @@ describe('stowage load', { timeout: 60_000 }, () => {
       ['ramp', 'random'],
     )
     assert.match(readFileSync(join(folder, 'simulated/metrics/ramp_seed1_placements.csv'), 'utf8'), /gpu-0,gpu,node-/)
+  })
+
+  it('has requests come at the times of a list, simulated and live', async () => {
+    const rows = Array.from({ length: 20 }, (_, at) => `2023-11-16 18:17:03.${String(at * 20).padStart(3, '0')},100,5`)
+    const list = join(folder, 'list.csv')
+    writeFileSync(list, `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\n`)
+    const llm = join(root, 'configs/experiments/scenarios/llm.yaml')
+    const flags = ['--arrivals', list, '--duration', '1500ms', '--json']
+    const simulated = await begin('--simulate', llm, ...flags, '--compression', '2').ended
+    assert.equal(simulated.code, 0, simulated.stderr)
+    const { runs } = JSON.parse(simulated.stdout) as { runs: { pattern: string; summary: { succeeded: number } }[] }
+    assert.deepEqual([runs[0]?.pattern, runs[0]?.summary.succeeded], ['arrivals', 20])
+    const live = await begin('--url', url, ...flags).ended
+    assert.equal(live.code, 0, live.stderr)
+    const { arrivals, succeeded } = JSON.parse(live.stdout) as Told & { readonly arrivals: object }
+    assert.deepEqual([arrivals, succeeded], [{ due: 20, late: 0, unsent: 0 }, 20])
+    writeFileSync(list, `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\nsoon,1,1\n`)
+    const broken = await begin('--url', url, ...flags).ended
+    assert.match(broken.stderr, /list\.csv line 22: "soon" in column TIMESTAMP/)
+    const users = await begin('--url', url, ...flags, '--max-users', '5').ended
+    assert.match(users.stderr, /--max-users with arrivals/)
+    const unlisted = await begin('--url', url, '--compression', '2').ended
+    assert.match(unlisted.stderr, /--compression without arrivals/)
   })
 
   it('ends with 1 where nothing but errors came, and with 2 where it was asked wrongly', async () => {

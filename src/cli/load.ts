@@ -106,11 +106,11 @@ const renderLive = (report: LiveReport): string => {
 const renderSimulated = (results: readonly LoadRunResult[]): string =>
   results
     .map((run) => {
-      const { durationMs, policy, scenario, scalings, seed, summary } = run
-      const { cpuShare, failed, gpuShare, latencyMs, outstanding, requests, throughput, timedOut } = summary
+      const { durationMs, policy, scenario, scalings, seed, summary, unfinished } = run
+      const { cpuShare, failed, gpuShare, latencyMs, requests, throughput, timedOut } = summary
       return (
         `${scenario}, ${loadOf(run)}, ${durationMs / 1000} s, policy ${policy}, seed ${seed}\n` +
-        `  ${requests} requests: ${perSecond(throughput)} answered, ${failed} failed, ${timedOut} timed out${run.pattern === ARRIVALS ? `, ${outstanding} unfinished` : ''}\n` +
+        `  ${requests} requests: ${perSecond(throughput)} answered, ${failed} failed, ${timedOut} timed out, ${unfinished} unfinished\n` +
         `  latency of the run: ${latencies(latencyMs)}\n` +
         `  busy: ${(100 * cpuShare).toFixed(1)} % of the cores, ${(100 * gpuShare).toFixed(1)} % of the GPUs; scaled ${scalings.length} times\n`
       )

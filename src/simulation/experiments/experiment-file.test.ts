@@ -67,6 +67,11 @@ describe('an experiment file', () => {
       SERVICE.replace('scenario: ../scenarios/web.yaml, ', ''),
       /line 3: workload\.service .*either scenario or/,
     ],
+    [
+      'users beside arrivals',
+      SERVICE.replace(/patterns: .*/, 'patterns: [{ name: arrivals, max_users: 5 }]'),
+      /patterns\.0.*no users: arrivals come from a list/,
+    ],
     ['patterns without a service', `${PODS}patterns: [ramp]\n`, /line 7: patterns .*none/],
     ['broken YAML', 'name: [', /a\.yaml line 1: /],
     ['no map', '- name', /the file is \["name"\]/],

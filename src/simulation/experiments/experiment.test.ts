@@ -128,6 +128,24 @@ describe('an experiment', () => {
     assert.ok(record.curves.some(({ name }) => name === 'spike-p95-over-time'))
   })
 
+  it('measures a service on the arrivals of a list, and says what is wrong with it before the first run', async () => {
+    const list = (rows: readonly string[]): Promise<void> =>
+      writeFile(join(directory, 'list.csv'), `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\n`)
+    const rows = Array.from({ length: 15 }, (_, second) => `2023-11-16 18:17:${10 + second},10,10`)
+    await list(rows)
+    const text = SERVICE.replace('web.yaml,', 'web.yaml, arrivals: list.csv,').replace('[ramp, spike]', '[arrivals]')
+    const record = await run(text, 'arrivals')
+    assert.deepEqual(record.patterns, ['arrivals'])
+    for (const { metric, value } of record.measurements) if (metric === 'throughput') assert.equal(value, 15 / 20)
+    // another list is another experiment
+    await list(rows.slice(0, 10))
+    for (const { metric, value } of (await run(text, 'arrivals')).measurements)
+      if (metric === 'throughput') assert.equal(value, 10 / 20)
+    await list([...rows, 'yesterday,1,1'])
+    await assert.rejects(run(text, 'arrivals'), /list\.csv line 17: "yesterday"/)
+    await assert.rejects(run(text.replace(' arrivals: list.csv,', ''), 'arrivals'), /a load of arrivals without a list/)
+  })
+
   it('holds scenarios against each other on the same users, as it does policies', async () => {
     await writeFile(
       join(directory, 'more.yaml'),

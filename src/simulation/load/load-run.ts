@@ -111,6 +111,8 @@ export interface LoadRunResult {
   readonly maxUsers: number
   /** of the whole run */
   readonly summary: ReplicaWindow
+  /** requests that had no end yet when the run ended; in no other number of it */
+  readonly unfinished: number
   readonly requests: readonly RequestKindSummary[]
   readonly series: readonly ReplicaWindow[]
   readonly replicas: readonly ReplicaRecord[]
@@ -244,6 +246,7 @@ export const runLoad = (input: LoadRunInput): LoadRunResult => {
     }
   }
   const relative = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs - warmUpMs)
+  const summary = since(cluster.summary(), warmUpMs)
   return {
     scenario: scenario.name,
     policy: input.policy ?? scenario.policy,
@@ -252,7 +255,8 @@ export const runLoad = (input: LoadRunInput): LoadRunResult => {
     durationMs,
     minUsers,
     maxUsers,
-    summary: since(cluster.summary(), warmUpMs),
+    summary,
+    unfinished: cluster.takeOffered() - summary.requests,
     requests: cluster.byKind(),
     series,
     replicas: cluster.records.map((record) => ({

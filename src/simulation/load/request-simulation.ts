@@ -449,6 +449,8 @@ export class RequestSimulation {
 
   /** The run begins now: what was before is left out of everything. */
   begin(): void {
+    // Who is ready at this moment takes requests that come at it.
+    this.runUntil(this.#nowMs)
     for (const counters of [this.#window, this.#run, ...this.#byKind]) counters.clear()
     this.#windowFrom = this.#runFrom = this.#moment()
     for (const machine of this.#machines.keys()) this.#runFromOf[machine] = this.#workOn(machine)

@@ -82,6 +82,26 @@ describe('a scenario file', () => {
     refused('', 'CONFIG_INVALID_VALUE', /the file/)
   })
 
+  it('may say that requests come at the times of a list, and take their time by tokens', () => {
+    const text = `${least.replace('mean: 20ms', 'per_prompt_token: 0.2ms, per_generated_token: 30ms')}arrivals: { file: ../a.csv, from: 1m, length: 10m, compression: 4 }\n`
+    const { arrivals, requests } = parseLoadScenario('/work/scenarios/s.yaml', text)
+    assert.deepEqual(arrivals, { file: '/work/a.csv', fromMs: 60_000, lengthMs: 600_000, compression: 4 })
+    assert.deepEqual(requests[0]?.demand.cpu.service, {
+      kind: 'tokens',
+      perPromptTokenMs: 0.2,
+      perGeneratedTokenMs: 30,
+    })
+    refused(text.replace(/arrivals.*/, ''), 'CONFIG_INVALID_VALUE', /expected a mean: only where there are arrivals/)
+    refused(text.replace(', per_generated_token: 30ms', ''), 'CONFIG_INVALID_VALUE', /both per_prompt_token and/)
+    refused(
+      text.replace('per_prompt', 'cv: 1, per_prompt'),
+      'CONFIG_INVALID_VALUE',
+      /either mean, .* or a time per token/,
+    )
+    refused(text.replace('compression: 4', 'compression: 0'), 'CONFIG_INVALID_VALUE', /arrivals\.compression is 0/)
+    refused(least.replace('mean: 20ms', 'cv: 1'), 'CONFIG_INVALID_VALUE', /requests\.0\.cpu.*expected mean/)
+  })
+
   it('that is missing says so', async () => {
     await assert.rejects(readLoadScenario('/nowhere/s.yaml'), /CONFIG_UNREADABLE/)
   })
