@@ -31,6 +31,8 @@ after(() => {
 const begin = (...args: string[]) => {
   const child = spawn(process.execPath, [join(root, 'bin/stowage.mjs'), 'load', ...args], {
     cwd: folder,
+    // Where `npm test` was called is not where these are.
+    env: { ...process.env, npm_lifecycle_event: undefined },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
