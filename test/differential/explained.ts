@@ -28,6 +28,22 @@ export const explanations: readonly Explanation[] = [
       )
     },
   },
+  {
+    reason:
+      'a pod that must be spread, and others that terminate: when it looks for victims, kube-scheduler takes a terminating pod off the counts of its zone, in which it was not counted (podtopologyspread: countPodsMatchSelector leaves it out, updateWithPod does not)',
+    explains: ({ about, text }, world, number) => {
+      const [theirs = '', ours = ''] = text.replace(/^theirs /, '').split(' | ours ')
+      const spread = world.cases[number]?.pod.spec?.topologySpreadConstraints ?? []
+      const whyRefused = (message: string): string => message.split(' preemption: ')[0] ?? ''
+      return (
+        about === 'message' &&
+        world.graceful &&
+        spread.some(({ whenUnsatisfiable }) => whenUnsatisfiable === 'DoNotSchedule') &&
+        theirs.includes(' preemption: ') &&
+        whyRefused(theirs) === whyRefused(ours)
+      )
+    },
+  },
 ]
 
 /** Parts that can be left out without any pod in a real cluster showing it, and why. */
