@@ -9,6 +9,7 @@ import { createGpuPacking } from './gpu/gpu-packing.ts'
 import type { GpuWorkload } from './gpu/workload.ts'
 import { createKubeDefault } from './kube-default.ts'
 import { createLeastLoaded } from './least-loaded.ts'
+import { LlmPolicy, type LlmOptions } from './llm/llm-policy.ts'
 import { createMostAllocated } from './most-allocated.ts'
 import type { Policy } from './policy.ts'
 import { createRandom } from './random.ts'
@@ -18,6 +19,10 @@ import { createRoundRobin } from './round-robin.ts'
 export interface PolicyOptions {
   /** The pods to be expected, for policies that pack GPUs for them. @default estimated from the pods that they see */
   readonly gpuWorkload?: GpuWorkload | undefined
+  /** The language model for the policy that asks one. @default none: its cheap policy decides */
+  readonly llm?: LlmOptions | undefined
+  /** What answers at once for a policy that cannot, and proposes the nodes it chooses from. @default resource_balanced */
+  readonly cheap?: Policy | undefined
 }
 
 const creators = new Map<string, (options: PolicyOptions) => Policy>([
@@ -34,6 +39,7 @@ const creators = new Map<string, (options: PolicyOptions) => Policy>([
   ['dotprod', createDotProduct],
   ['gpu_packing', createGpuPacking],
   ['gpu_clustering', createGpuClustering],
+  ['llm', ({ cheap, llm }) => new LlmPolicy(cheap ?? createResourceBalanced(), llm)],
 ])
 
 /** The names of all policies, as they call themselves. */
