@@ -3,6 +3,7 @@ import { configCommand } from './config.ts'
 import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
+import { llmCommand } from './llm.ts'
 import { scheduleCommand } from './schedule.ts'
 import { simulateCommand } from './simulate.ts'
 import { traceCommand } from './trace.ts'
@@ -34,6 +35,7 @@ for (const command of [
   upCommand(),
   scheduleCommand(),
   explainCommand(),
+  llmCommand(),
   configCommand(),
   traceCommand(),
   simulateCommand(),

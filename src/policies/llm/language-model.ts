@@ -385,8 +385,9 @@ export class LanguageModel {
     try {
       answered = await exchange({ ...provider, headers: headersOf(provider), body, maxBytes: ANSWER_BYTES, signal })
     } catch (failure) {
-      // What was asked is paid for, whether we heard the answer or not.
-      this.#spend(provider, Buffer.byteLength(body) / BYTES_PER_TOKEN, 0)
+      // What was asked is paid for, whether we heard the answer or not; but not where nobody was there to hear us.
+      if (!(failure instanceof ModelFailure && failure.kind === 'network'))
+        this.#spend(provider, Buffer.byteLength(body) / BYTES_PER_TOKEN, 0)
       throw failure
     }
     const { status, headers, text } = answered

@@ -59,8 +59,8 @@ interface Group {
   readonly nodes: ReadonlyMap<string, NodeIndex>
   readonly untilMs: number
   readonly waiting: Set<Waiting>
-  readonly intent: string
-  sent: boolean
+  /** for how many pods places are named; 0 while the question has not been sent */
+  places: number
 }
 
 /**
@@ -113,6 +113,8 @@ export class LlmPolicy implements Policy {
     const reason = this.#whyNot(ranking.scores, best, intent !== undefined)
     if (reason !== undefined) return this.#skipped(ranking, reason)
     let group = this.#groups.get(key)
+    if (group !== undefined && group.places > 0 && group.waiting.size >= group.places)
+      return this.#skipped(ranking, 'queue_full')
     if (group === undefined) {
       const wishes = intent === undefined ? [] : wishesOf(intent, pod, context.cluster)
       const order = shuffled(
@@ -128,8 +130,7 @@ export class LlmPolicy implements Policy {
         nodes: new Map(order.map((node, at) => [`c${at + 1}`, node])),
         untilMs: options.clock.monotonicMs() + options.settings.timeoutMs,
         waiting: new Set(),
-        intent: intentWords,
-        sent: false,
+        places: 0,
       }
       this.#groups.set(key, group)
       this.#gather()
@@ -228,14 +229,16 @@ export class LlmPolicy implements Policy {
   /** Asks about the groups that wait, in calls for one namespace each, as many as may be under way. */
   #send(): void {
     const { settings } = this.#options!
-    for (const [key, group] of this.#groups) if (!group.sent && group.waiting.size === 0) this.#groups.delete(key)
+    for (const [key, group] of this.#groups)
+      if (group.places === 0 && group.waiting.size === 0) this.#groups.delete(key)
     while (this.#calls < settings.concurrency) {
-      const unsent = [...this.#groups.values()].filter(({ sent }) => !sent)
+      const unsent = [...this.#groups.values()].filter(({ places }) => places === 0)
       const [first] = unsent
       if (first === undefined) return
       // What one pod's question holds could be repeated in the reason of another's record: only among pods of one namespace.
       const together = unsent.filter(({ pod }) => pod.namespace === first.pod.namespace).slice(0, GROUPS_IN_A_CALL)
-      for (const group of together) group.sent = true
+      for (const group of together)
+        group.places = Math.min(PLACES_AT_MOST, group.waiting.size + (group.pod.ownerUid === '' ? 0 : PLACES_AHEAD))
       this.#calls++
       void this.#ask(together).finally(() => {
         this.#calls--
@@ -251,7 +254,7 @@ export class LlmPolicy implements Policy {
       (group, at): AskedGroup => ({
         id: `g${at + 1}`,
         pod: group.pod,
-        pods: Math.min(PLACES_AT_MOST, Math.max(group.waiting.size, group.pod.ownerUid === '' ? 1 : PLACES_AHEAD)),
+        pods: group.places,
         offered: group.offered,
       }),
     )
