@@ -66,8 +66,18 @@ const encoded: readonly (readonly [string, string])[] = [
   ['percent encoding', encodeURIComponent(PLAIN)],
   ['rot13', `rot13: ${rot13(PLAIN)}`],
   ['backwards', PLAIN.split('').reverse().join('')],
-  ['UTF-16 escapes', PLAIN.split('').map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')],
-  ['HTML entities', PLAIN.split('').map((c) => `&#${c.charCodeAt(0)};`).join('')],
+  [
+    'UTF-16 escapes',
+    PLAIN.split('')
+      .map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  ],
+  [
+    'HTML entities',
+    PLAIN.split('')
+      .map((c) => `&#${c.charCodeAt(0)};`)
+      .join(''),
+  ],
   ['fullwidth letters', PLAIN.replace(/[!-~]/g, (c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0))],
   ['mathematical letters', PLAIN.replace(/[a-z]/g, (c) => String.fromCodePoint(0x1d41a + c.charCodeAt(0) - 97))],
   ['tag characters', PLAIN.replace(/[ -~]/g, (c) => String.fromCodePoint(0xe0000 + c.charCodeAt(0)))],

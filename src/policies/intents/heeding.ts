@@ -9,6 +9,12 @@ export interface Intents {
   of(pod: Pod): Intent | undefined
 }
 
+/**
+ * A wish of full weight against all that lies between the best and the worst node of the policy: enough to decide also where
+ * another node has half of what is wished for.
+ */
+const STRENGTH = 3
+
 const heed = (
   ranking: Ranking,
   intent: Intent,
@@ -25,8 +31,7 @@ const heed = (
     best = Math.max(best, ranking.scores[i]!)
     worst = Math.min(worst, ranking.scores[i]!)
   }
-  // A wish of full weight may turn what the policy thinks of the best and of the worst node.
-  const span = Number.isFinite(best - worst) && best > worst ? best - worst : 1
+  const span = STRENGTH * (Number.isFinite(best - worst) && best > worst ? best - worst : 1)
   const scores = ranking.scores.slice(0, count)
   const terms = wishes.map(({ name, weight, valueOf }): ScoreTerm => {
     const values = new Float64Array(count)
