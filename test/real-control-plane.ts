@@ -28,6 +28,8 @@ export interface ControlPlaneOptions {
   readonly kwok?: boolean
   /** of API server and kube-scheduler, as their flag has them: `Some=true,Other=false` @default the release's own */
   readonly featureGates?: string
+  /** APIs that are served besides the release's own: `scheduling.k8s.io/v1beta1=true` @default none */
+  readonly runtimeConfig?: string
 }
 
 /** A running Kubernetes on loopback. */
@@ -196,6 +198,7 @@ users: [{name: admin, user: {token: "${token}"}}]
         'max-requests-inflight': 4000,
         'max-mutating-requests-inflight': 2000,
         ...gates,
+        ...(options.runtimeConfig === undefined ? {} : { 'runtime-config': options.runtimeConfig }),
       })
       const certificate = at('certs/apiserver.crt')
       const answers = async (path: string): Promise<boolean> =>

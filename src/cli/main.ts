@@ -3,17 +3,21 @@ import { configCommand } from './config.ts'
 import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
+import { reportCommand } from './report.ts'
 import { llmCommand } from './llm.ts'
+import { loadCommand } from './load.ts'
 import { scheduleCommand } from './schedule.ts'
 import { simulateCommand } from './simulate.ts'
 import { traceCommand } from './trace.ts'
 import { upCommand } from './up.ts'
 import { version } from './version.ts'
+import { whatIfCommand } from './what-if.ts'
 
 const program = new Command('stowage')
   .description('Places pods on nodes with interchangeable policies, never breaks a constraint, and says why.')
   .version(version)
   .showHelpAfterError('(stowage --help lists the commands)')
+  .enablePositionalOptions()
   .exitOverride()
   .configureHelp({ showGlobalOptions: true })
   .addHelpText(
@@ -38,8 +42,11 @@ for (const command of [
   llmCommand(),
   configCommand(),
   traceCommand(),
+  whatIfCommand(),
   simulateCommand(),
   experimentCommand(),
+  loadCommand(),
+  reportCommand(),
 ])
   program.addCommand(prepared(command, `stowage ${command.name()}`))
 

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import { seededRandom } from '../clock/random.ts'
 import type { KubeObject } from '../cluster/objects.ts'
 import { StowageError } from '../errors/catalogue.ts'
@@ -6,12 +6,13 @@ import { createPolicy } from '../policies/registry.ts'
 import type { Arrival } from '../simulation/arrivals.ts'
 import { eventOptions, readEvents } from '../simulation/engine/events-file.ts'
 import { fragmentationFor, gpuWorkloadOf } from '../simulation/engine/gpu-demand.ts'
-import type { SimulationProgress } from '../simulation/engine/options.ts'
 import type { Sample, SimulationResult } from '../simulation/engine/result.ts'
 import { Simulation } from '../simulation/engine/simulation.ts'
 import type { NodeShape } from '../simulation/node-shapes.ts'
 import { readOpenb } from '../simulation/traces/openb.ts'
 import { buildScenario } from '../system/scenario.ts'
+import { ProgressBar } from './progress-bar.ts'
+import { collected, duration, whole } from './values.ts'
 
 interface SimulateOptions {
   readonly policy: readonly string[]
@@ -33,23 +34,6 @@ const DEFAULT_POLICY = 'kube-default'
 const SCHEDULER_NAME = 'stowage'
 const BAR_WIDTH = 30
 const SPARK_WIDTH = 60
-
-const whole =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
-    if (!(value >= least && value <= most))
-      throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`)
-    return value
-  }
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const duration = (text: string): number => {
-  const match = /^(\d{1,9}(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text)
-  const value = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN)
-  if (!(value > 0)) throw new InvalidArgumentError('expected a duration such as 90s, 5m, 12h or 7d')
-  return value
-}
 
 /** What all policies are asked to do. */
 interface Task {
@@ -110,19 +94,6 @@ const shuffled = (nodes: readonly NodeShape[], seed: number): NodeShape[] => {
   return result
 }
 
-/** One line on standard error while it is a terminal, and a turn for the event loop, so that Ctrl-C is heard. */
-const progressOf =
-  (policy: string, at: number, count: number) =>
-  async ({ arrivals, arrived, atMs }: SimulationProgress): Promise<void> => {
-    if (process.stderr.isTTY) {
-      const share = arrivals === 0 ? 1 : arrived / arrivals
-      const bar = '█'.repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH, '░')
-      const which = count > 1 ? ` (${at + 1} of ${count})` : ''
-      process.stderr.write(`\r\x1b[K${policy}${which} ${bar} ${arrived} of ${arrivals} pods, ${timeText(atMs)}`)
-    }
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-
 const simulate = async (options: SimulateOptions): Promise<void> => {
   const { drop, for: untilMs, json, policy: policies, seed } = options
   // A wrong name is told before anything is read.
@@ -132,7 +103,8 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
   const hasGpus = task.nodes.some(({ allocatable }) => Object.keys(allocatable).some((key) => /gpu/.test(key)))
   const fragmentation = hasGpus ? fragmentationFor(gpuWorkloadOf(task.arrivals)) : undefined
   const results: SimulationResult[] = []
-  for (const [at, name] of policies.entries()) {
+  for (const name of policies) {
+    const bar = new ProgressBar(name)
     const simulation = new Simulation({
       nodes: shuffled(task.nodes, seed),
       policy: createPolicy(name),
@@ -142,15 +114,21 @@ const simulate = async (options: SimulateOptions): Promise<void> => {
       arrivals: task.arrivals,
       departures: options.departures,
       unschedulable: drop ? 'drop' : 'wait',
-      progress: progressOf(name, at, policies.length),
+      progress: ({ arrivals, arrived }) => {
+        bar.show(arrived, arrivals)
+        return undefined
+      },
       ...(fragmentation === undefined ? {} : { fragmentation }),
       ...(untilMs === undefined ? {} : { untilMs }),
       ...(events === undefined ? {} : eventOptions(events, task.nodes, seed)),
     })
     for (const { atMs, event } of events?.events ?? []) simulation.at(atMs, event)
-    results.push(await simulation.run())
+    try {
+      results.push(await simulation.run())
+    } finally {
+      bar.end()
+    }
   }
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
   process.stdout.write(
     json
       ? `${JSON.stringify({ workload: task.from, nodes: task.nodes.length, pods: task.arrivals.length, seed, results })}\n`
@@ -175,13 +153,17 @@ const timeText = (ms: number): string => {
 const bar = (share: number): string => '█'.repeat(Math.round(share * BAR_WIDTH)).padEnd(BAR_WIDTH, '·')
 
 const HEIGHTS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
-/** Values 0-1 over time as one line: each character is the largest value of its part. */
+/** Values 0-1 over time as one line: each character is the largest value of its part; a value holds until the next. */
 const spark = (series: readonly Sample[], valueOf: (sample: Sample) => number, endMs: number): string => {
   const most = new Float64Array(SPARK_WIDTH)
-  for (const sample of series) {
-    const column = endMs > 0 ? Math.min(SPARK_WIDTH - 1, Math.floor((sample.atMs / endMs) * SPARK_WIDTH)) : 0
+  const columnOf = (atMs: number): number =>
+    endMs > 0 ? Math.min(SPARK_WIDTH - 1, Math.floor((atMs / endMs) * SPARK_WIDTH)) : 0
+  for (const [at, sample] of series.entries()) {
+    const value = valueOf(sample)
+    const next = series[at + 1]
+    const last = next === undefined ? columnOf(sample.atMs) : columnOf(next.atMs)
     // column < length
-    most[column] = Math.max(most[column]!, valueOf(sample))
+    for (let column = columnOf(sample.atMs); column <= last; column++) most[column] = Math.max(most[column]!, value)
   }
   return Array.from(most, (value) => HEIGHTS[Math.ceil(Math.min(1, value) * 8)] ?? '').join('')
 }
@@ -225,7 +207,7 @@ export const renderSimulations = (
   const longest = Math.max(0, ...results.map(({ durationMs }) => durationMs))
   const nameWidth = Math.max(...results.map(({ policy }) => policy.length))
   const kind = hasGpus ? 'gpu' : 'cpu'
-  const mostPending = Math.max(1, ...results.map(({ pendingPods }) => pendingPods.most))
+  const mostPending = Math.max(0, ...results.map(({ pendingPods }) => pendingPods.most))
   return [
     `${task.from}: ${task.arrivals.length} pods on ${task.nodes.length} nodes, seed ${seed}, ${timeText(longest)} simulated`,
     '',
@@ -237,10 +219,12 @@ export const renderSimulations = (
         `${policy.padEnd(nameWidth)}  ${bar(utilisation[kind])} ${percent(utilisation[kind]).padStart(7)}  ${percent(peakUtilisation[kind]).padStart(7)}`,
     ),
     '',
-    `over time: ${kind} requested, and pods that wait (full height: ${mostPending})`,
+    `over time: ${kind} requested${mostPending === 0 ? '' : `, and below pods that wait (full height: ${mostPending})`}`,
     ...results.flatMap(({ policy, series }) => [
       `${policy.padEnd(nameWidth)}  ${spark(series, (sample) => sample[kind], longest)}`,
-      `${' '.repeat(nameWidth)}  ${spark(series, ({ pending }) => pending / mostPending, longest)}`,
+      ...(mostPending === 0
+        ? []
+        : [`${' '.repeat(nameWidth)}  ${spark(series, ({ pending }) => pending / mostPending, longest)}`]),
     ]),
     ...results.flatMap(({ policy, waitingBecause }) =>
       waitingBecause.length === 0
@@ -276,7 +260,7 @@ export const simulateCommand = (): Command =>
     .option(
       '--node-shape <shape>',
       'what a node offers, e.g. cpu=16,memory=64Gi,nvidia.com/gpu=8,count=20; may be given several times',
-      (text: string, before: string[]) => [...before, text],
+      collected,
       [] as string[],
     )
     .option('--pods <number>', 'how many synthetic pods come (default: 200)', whole(0, 1_000_000))

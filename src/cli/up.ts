@@ -1,5 +1,5 @@
 import { relative } from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { sleep, systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import type { LoadedConfiguration } from '../configuration/load.ts'
@@ -17,6 +17,7 @@ import { type LiveFrame, LiveView } from './live-view.ts'
 import { addSettings, readSettings } from './settings.ts'
 import { untilSignalled } from './signals.ts'
 import { version } from './version.ts'
+import { collected, positive, timed, whole } from './values.ts'
 
 interface UpOptions extends Record<string, unknown> {
   readonly nodes?: number
@@ -39,29 +40,6 @@ const FRAME_MS = 250
 const PLAIN_LINE_MS = 2_000
 /** Lines of the log that are shown after the picture is gone: the last ones. */
 const KEPT_LINES = 200
-
-const whole =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-    if (!(value >= least && value <= most))
-      throw new InvalidArgumentError(`expected a whole number from ${least} to ${most}`)
-    return value
-  }
-
-const positive = (text: string): number => {
-  const value = Number(text)
-  if (!(value > 0 && value <= 1e9)) throw new InvalidArgumentError('expected a number above 0')
-  return value
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-const duration = (text: string): number => {
-  const match = /^(\d{1,9}(?:\.\d+)?)(ms|s|m|h)?$/.exec(text)
-  const value = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN)
-  if (!(value > 0)) throw new InvalidArgumentError('expected a duration such as 20s, 5m or 1h')
-  return value
-}
 
 /** The user's cluster and its election are no business of a cluster in this process. */
 const applies = ({ key }: SettingRow): boolean => !key.startsWith('kubernetes.') && !key.startsWith('leader_election.')
@@ -234,7 +212,7 @@ export const upCommand = (): Command =>
       .option(
         '--node-shape <shape>',
         'what a node offers, e.g. cpu=16,memory=64Gi,nvidia.com/gpu=8,count=20; may be given several times',
-        (text: string, before: string[]) => [...before, text],
+        collected,
         [] as string[],
       )
       .option(
@@ -249,7 +227,7 @@ export const upCommand = (): Command =>
       )
       .option('--trace-pods <list>', 'which pod list of that folder: default, cpu250, gpushare100, or a file name')
       .option('--no-departures', 'pods of the trace come to stay')
-      .option('--for <duration>', 'end after that time with a report (default: on Ctrl-C; with --trace 60s)', duration)
+      .option('--for <duration>', 'end after that time with a report (default: on Ctrl-C; with --trace 60s)', timed)
       .option('--speed <factor>', 'how many times faster than real time pods come and live (default: 1)', positive)
       .addOption(
         new Option(

@@ -6,6 +6,8 @@ import { textOf } from './wire.ts'
 /** Kinds whose objects select pods of their namespace. */
 export type SelectingKind = 'Service' | 'ReplicaSet' | 'StatefulSet' | 'ReplicationController'
 
+const NO_KEYS: ReadonlySet<string | undefined> = new Set()
+
 interface OfNamespace {
   /** another number after each change */
   version: number
@@ -55,8 +57,13 @@ export class DefaultSelectors {
     const known = byPlace.get(place)
     if (known?.version === there.version) return known.selector
     const requirements = [...(there.controllers.get(controller) ?? [])]
+    // The plain labels of a ReplicationController stand in the place of a Service's with the same keys.
+    const replaced = controller.startsWith('ReplicationController/')
+      ? new Set(requirements.map(({ key }) => key))
+      : NO_KEYS
     for (const selector of there.services.values())
-      if (podSelectorMatches(selector, labels)) requirements.push(...(selector ?? []))
+      if (podSelectorMatches(selector, labels))
+        requirements.push(...(selector ?? []).filter(({ key }) => !replaced.has(key)))
     const selector = requirements.length === 0 ? undefined : allOf(requirements)
     byPlace.set(place, { version: there.version, selector })
     return selector

@@ -1,4 +1,4 @@
-import type { KubeObject, PodObject } from './objects.ts'
+import type { Condition, KubeObject, PodObject } from './objects.ts'
 import { textOf } from './wire.ts'
 
 /** Whose idea of a gang a pod speaks of: the API group of its object, or our own labels. */
@@ -16,13 +16,37 @@ export interface GangMembership {
   readonly fault: string
 }
 
+/** One condition of a group's status. */
+export interface PodGroupCondition {
+  readonly type: string
+  readonly status: string
+  readonly reason: string
+  readonly message: string
+  /** all of it, as it is written there */
+  readonly written: object
+}
+
+/** What a group's object says of how it is. */
+export interface PodGroupStatus {
+  /** '' where none is written */
+  readonly phase: string
+  readonly conditions: readonly PodGroupCondition[]
+}
+
 /** What a group's object says. */
 export interface PodGroup {
+  readonly source: GangSource
   readonly namespace: string
   readonly name: string
+  readonly uid: string
+  readonly resourceVersion: string
+  readonly generation: number
+  readonly status: PodGroupStatus
   /** so many are placed together or none; 1: each for itself */
   readonly minCount: number
   readonly timeoutMs: number | undefined
+  /** its pods are evicted together or not at all */
+  readonly disruptedTogether: boolean
 }
 
 /** A PodGroup of any of the APIs, limited to what is read. */
@@ -30,11 +54,14 @@ export interface PodGroupObject extends KubeObject {
   spec?: {
     /** scheduling.k8s.io */
     schedulingPolicy?: { basic?: unknown; gang?: { minCount?: number } }
+    /** scheduling.k8s.io */
+    disruptionMode?: { single?: unknown; all?: unknown }
     /** scheduling.x-k8s.io and scheduling.volcano.sh */
     minMember?: number
     /** scheduling.x-k8s.io */
     scheduleTimeoutSeconds?: number
   }
+  status?: { phase?: string; conditions?: Condition[] }
 }
 
 export const GANG = 'stowage.dev/gang'
@@ -91,18 +118,44 @@ export const gangOf = ({ metadata = {}, spec = {} }: PodObject): GangMembership 
   return { source, name, size, timeoutMs, fault }
 }
 
+/** Whatever is there, none of it can do harm: it is only compared and, of other conditions, written back as it was. */
+export const readPodGroupStatus = (status: PodGroupObject['status']): PodGroupStatus => {
+  const list: unknown = status?.conditions
+  const conditions: PodGroupCondition[] = []
+  for (const written of Array.isArray(list) ? (list as unknown[]) : []) {
+    if (typeof written !== 'object' || written === null) continue
+    const { message, reason, status: its, type } = written as Readonly<Record<string, unknown>>
+    conditions.push({
+      type: textOf(type),
+      status: textOf(its),
+      reason: textOf(reason),
+      message: textOf(message),
+      written,
+    })
+  }
+  return { phase: textOf(status?.phase), conditions }
+}
+
 /** @throws TypeError if it does not say how many */
-export const readPodGroup = ({ metadata = {}, spec = {} }: PodGroupObject): PodGroup => {
+export const readPodGroup = (source: GangSource, object: PodGroupObject): PodGroup => {
+  const { metadata = {}, spec = {}, status } = object
   const { minMember, schedulingPolicy, scheduleTimeoutSeconds } = spec
   // Without a gang policy its pods go one by one.
   const ungrouped = schedulingPolicy !== undefined && schedulingPolicy?.gang === undefined
   const minCount: unknown = ungrouped ? 1 : (schedulingPolicy?.gang?.minCount ?? minMember ?? 1)
   if (!Number.isSafeInteger(minCount) || (minCount as number) < 0)
     throw new TypeError(`the least number of members is ${JSON.stringify(minCount)}`)
+  const { generation } = metadata
   return {
+    source,
     namespace: textOf(metadata.namespace),
     name: textOf(metadata.name),
+    uid: textOf(metadata.uid),
+    resourceVersion: textOf(metadata.resourceVersion),
+    generation: typeof generation === 'number' ? generation : 0,
+    status: readPodGroupStatus(status),
     minCount: minCount as number,
     timeoutMs: typeof scheduleTimeoutSeconds === 'number' ? scheduleTimeoutSeconds * 1000 : undefined,
+    disruptedTogether: typeof spec.disruptionMode?.all === 'object' && spec.disruptionMode.all !== null,
   }
 }

@@ -29,6 +29,12 @@ export interface Imagined {
   remove(pod: Pod): void
 }
 
+interface Imagining {
+  readonly imagined: Imagined
+  /** as if nothing had been imagined */
+  restore(): void
+}
+
 interface ClassEntry extends NodeClass {
   readonly key: string
   members: number
@@ -378,29 +384,51 @@ export class ClusterState implements ClusterView {
    * may change the state meanwhile, so it must be synchronous.
    */
   imagine<T>(index: NodeIndex, ask: (imagined: Imagined) => T): T {
+    const imagining = this.#imagining(index)
+    try {
+      return ask(imagining.imagined)
+    } finally {
+      imagining.restore()
+    }
+  }
+
+  /** As `imagine`, of any number of nodes at the same time: `on` gives what may be imagined of one. */
+  imagineMany<T>(ask: (on: (index: NodeIndex) => Imagined) => T): T {
+    const begun = new Map<NodeIndex, Imagining>()
+    try {
+      return ask((index) => {
+        let imagining = begun.get(index)
+        if (imagining === undefined) begun.set(index, (imagining = this.#imagining(index)))
+        return imagining.imagined
+      })
+    } finally {
+      for (const imagining of begun.values()) imagining.restore()
+    }
+  }
+
+  #imagining(index: NodeIndex): Imagining {
     // an index in use
     const generation = this.generation[index]!
     const ports = this.portsOn(index)
     const added = new Map<string, Pod>()
     /** the pods in their order, once one has been taken away */
     let before: Map<string, Pod> | undefined
-    try {
-      return ask({
-        add: (pod) => {
-          if (before?.has(pod.uid) !== true) added.set(pod.uid, pod)
-          this.#settle(index, pod)
-          this.#touch(index)
-        },
-        remove: (pod) => {
-          if (!added.delete(pod.uid) && before === undefined) {
-            before = new Map(this.#podsOn[index])
-            for (const uid of added.keys()) before.delete(uid)
-          }
-          this.#unsettle(index, pod)
-          this.#touch(index)
-        },
-      })
-    } finally {
+    const imagined: Imagined = {
+      add: (pod) => {
+        if (before?.has(pod.uid) !== true) added.set(pod.uid, pod)
+        this.#settle(index, pod)
+        this.#touch(index)
+      },
+      remove: (pod) => {
+        if (!added.delete(pod.uid) && before === undefined) {
+          before = new Map(this.#podsOn[index])
+          for (const uid of added.keys()) before.delete(uid)
+        }
+        this.#unsettle(index, pod)
+        this.#touch(index)
+      },
+    }
+    const restore = (): void => {
       for (const pod of added.values()) {
         this.#unsettle(index, pod)
         if (!this.#placements.has(pod.uid)) this.gpus.forget(pod.uid)
@@ -413,6 +441,7 @@ export class ClusterState implements ClusterView {
       this.#ports[index] = ports
       this.generation[index] = generation
     }
+    return { imagined, restore }
   }
 
   // The sum

@@ -14,6 +14,9 @@ export const insufficient = (resource: string): string => `${REASON_INSUFFICIENT
 /** What a pod does not ask for is not checked, even on a node that is overcommitted: this fits any room. */
 const NOT_ASKED = Number.NEGATIVE_INFINITY
 
+/** With so many steps at most, verdicts are looked up by sets of them: a table of 1,024. */
+const STEPS_IN_SETS = 10
+
 /**
  * The combinations of reasons met so far for pods of one shape. A verdict names a combination; one more reason leads from it
  * to the verdict of the larger one. So every reason is kept, and only combinations that occur take room.
@@ -24,11 +27,22 @@ class Combinations {
   readonly #reasons: readonly (string | undefined)[]
   /** next[verdict * steps + step], 0 while that combination has not occurred */
   #next: Int32Array
+  /** the verdict of a set of steps, one bit each, 0 while it has not occurred; empty where there are too many sets */
+  readonly bySteps: Int32Array
 
   constructor({ indexes }: ResourceVector, resources: ResourceNames) {
     const ofResources = Array.from(indexes, (resource) => insufficient(resources.name(resource)))
     this.#reasons = [REASON_TOO_MANY_PODS, ...ofResources, undefined]
     this.#next = new Int32Array(this.#reasons.length * 4)
+    this.bySteps = new Int32Array(this.#reasons.length <= STEPS_IN_SETS ? 1 << this.#reasons.length : 0)
+  }
+
+  /** All of the steps of a set, one after another. */
+  ofSteps(steps: number): Verdict {
+    let verdict = ALLOWED
+    for (let bits = steps; bits !== 0; bits &= bits - 1) verdict = this.with(verdict, 31 - Math.clz32(bits & -bits))
+    this.bySteps[steps] = verdict
+    return verdict
   }
 
   with(verdict: Verdict, step: number): Verdict {
@@ -77,6 +91,9 @@ class NodeResourcesFitCheck implements Check {
   #memoryBytes = NOT_ASKED
   /** the nodes that the last sifting refused, in some order */
   #refused = new Int32Array(0)
+  /** of every resource that is asked for, in the order of the request, while refused nodes are counted */
+  readonly #askedAllocatable: Float64Array[] = []
+  readonly #askedRequested: Float64Array[] = []
   readonly #otherAllocatable: Float64Array[] = []
   readonly #otherRequested: Float64Array[] = []
   readonly #otherAmounts: number[] = []
@@ -184,9 +201,45 @@ class NodeResourcesFitCheck implements Check {
         else refused[refusals++] = node
       }
     }
-    // i < refusals <= length
-    for (let i = 0; i < refusals; i++) count(tally, this.verdict(refused[i]!))
+    if (refusals > 0) this.#countRefused(refusals, tally)
     return kept
+  }
+
+  /** As `verdict` of each of the refused: on a full cluster these are nearly all, and few of their reasons differ. */
+  #countRefused(refusals: number, tally: Tally): void {
+    const refused = this.#refused
+    const combinations = this.#current
+    const { bySteps } = combinations
+    const { amounts, indexes } = this.#request
+    const podCount = this.#podCount
+    const maxPods = this.#maxPods
+    const allocatable = this.#askedAllocatable
+    const requested = this.#askedRequested
+    for (let r = 0; r < amounts.length; r++) {
+      // r < length
+      const resource = indexes[r]!
+      allocatable[r] = this.#allocatable[resource] ?? this.#zeros
+      requested[r] = this.#requested[resource] ?? this.#zeros
+    }
+    const beyondHelp = 2 << amounts.length
+    for (let i = 0; i < refusals; i++) {
+      // i < refusals <= length, r < length of all three, and nodes in use lie within each column
+      const node = refused[i]!
+      if (bySteps.length === 0) {
+        count(tally, this.verdict(node))
+        continue
+      }
+      let steps = podCount[node]! < maxPods[node]! ? 0 : 1
+      for (let r = 0; r < amounts.length; r++) {
+        const amount = amounts[r]!
+        const room = allocatable[r]![node]!
+        if (amount <= room - requested[r]![node]!) continue
+        steps |= 2 << r
+        if (amount > room) steps |= beyondHelp
+      }
+      const known = bySteps[steps]!
+      count(tally, known === ALLOWED ? combinations.ofSteps(steps) : known)
+    }
   }
 }
 

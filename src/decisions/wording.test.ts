@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { amountText, listText, plain } from './wording.ts'
+import { amountText, listText, numberText, plain } from './wording.ts'
 
 describe('amounts for people', () => {
   const cases: readonly (readonly [string, number, string])[] = [
@@ -71,4 +71,11 @@ describe('text from the cluster', () => {
   test('a text of megabytes is cut without reading all of it', () => {
     assert.equal(plain('x'.repeat(10_000_000)).length, 300)
   })
+})
+
+test('a small number is told as one, not as nothing', () => {
+  assert.deepEqual(
+    [numberText(-0.0004, 2), numberText(0.004, 2), numberText(0, 2), numberText(0.25, 2), numberText(1213.04)],
+    ['-0.0004', '0.004', '0', '0.25', '1,213'],
+  )
 })

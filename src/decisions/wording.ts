@@ -19,9 +19,14 @@ export const plain = (text: string, maxLength = MAX_TEXT): string => {
 const MI_B = 2 ** 20
 const GI_B = 2 ** 30
 
-/** A number with thousands separators and at most `digits` decimals: `1,213`, `0.25`. */
+/** A number with thousands separators and at most `digits` decimals: `1,213`, `0.25`; what would be rounded to nothing keeps a digit. */
 export const numberText = (value: number, digits = 1): string =>
-  value.toLocaleString('en-US', { maximumFractionDigits: digits })
+  value.toLocaleString(
+    'en-US',
+    value !== 0 && Math.abs(value) < 0.5 / 10 ** digits
+      ? { maximumSignificantDigits: 1 }
+      : { maximumFractionDigits: digits },
+  )
 
 const bytesText = (bytes: number, round: (value: number) => number): string => {
   if (bytes >= GI_B) return `${(round((bytes / GI_B) * 10) / 10).toFixed(1)} GiB`

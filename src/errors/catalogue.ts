@@ -30,6 +30,7 @@ export const catalogue = {
   FILE_UNWRITABLE: 'A file cannot be written',
   TRACE_MALFORMED: 'A row of a trace file is broken',
   WORKLOAD_MALFORMED: 'A workload file is broken',
+  DOWNLOAD_FAILED: 'A file cannot be downloaded',
   RESULTS_MALFORMED: 'A file of results is broken',
   STORE_UNUSABLE: 'The decision store cannot be opened',
   // Scheduling

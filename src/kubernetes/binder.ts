@@ -1,12 +1,10 @@
-import { type Clock, sleep } from '../clock/clock.ts'
+import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import { GPU_DEVICES_ANNOTATION } from '../cluster/gpu-request.ts'
-import type { StatusObject } from '../cluster/objects.ts'
 import type { Pod } from '../cluster/pod.ts'
-import { messageOf } from '../errors/catalogue.ts'
 import { type Binder, BindFailure } from '../scheduling/ports.ts'
-import { backoffMs } from './backoff.ts'
-import { type ApiAnswer, type Connection } from './connection.ts'
+import type { ApiAnswer, Connection } from './connection.ts'
+import { sendUntilAnswered } from './retry.ts'
 
 export interface ApiBinderOptions {
   readonly connection: Connection
@@ -20,11 +18,6 @@ export interface ApiBinderOptions {
 
 const MAX_IN_FLIGHT = 64
 const TIMEOUT_MS = 15_000
-/** As kube-scheduler: the first try and three more on 500, 503 and lost connections. */
-const MAX_TRIES = 4
-const RETRY = { firstMs: 100, maxMs: 2_000 }
-/** A server that only ever says 429 is given up after that. */
-const THROTTLED_FOR_MS = 30_000
 
 /** Binds pods by their `binding` subresource. */
 export class ApiBinder implements Binder {
@@ -62,7 +55,7 @@ export class ApiBinder implements Binder {
   }
 
   async #bind(pod: Pod, nodeName: string, signal: AbortSignal): Promise<void> {
-    const { clock, connection, random, timeoutMs = TIMEOUT_MS } = this.#options
+    const { timeoutMs = TIMEOUT_MS } = this.#options
     const { gpuDevices, namespace, name, uid } = pod
     // The API server copies what stands on a Binding to the pod.
     const annotations = gpuDevices && { annotations: { [GPU_DEVICES_ANNOTATION]: gpuDevices.join() } }
@@ -73,45 +66,12 @@ export class ApiBinder implements Binder {
       metadata: { namespace, name, uid, ...annotations },
       target: { kind: 'Node', name: nodeName },
     }
-    const throttledUntilMs = clock.monotonicMs() + THROTTLED_FOR_MS
-    let failures = 0
-    let throttled = 0
-    for (;;) {
-      let why: string
-      let waitMs: number
-      let cause: unknown
-      try {
-        signal.throwIfAborted()
-        const answer = await connection.request({ method: 'POST', path, body, signal, timeoutMs, ignoreBody: true })
-        if (answer.status < 300) return
-        const said = (answer.body as StatusObject | undefined)?.message ?? `status ${answer.status}`
-        const askedMs = answer.retryAfterMs ?? 0
-        why = said
-        if (answer.status === 429) {
-          waitMs = backoffMs(RETRY, ++throttled, random, askedMs)
-          if (clock.monotonicMs() + waitMs > throttledUntilMs) throw new BindFailure('error', said)
-        } else if (answer.status >= 500) {
-          if (++failures >= MAX_TRIES) throw new BindFailure('error', said)
-          waitMs = backoffMs(RETRY, failures, random, askedMs)
-        } else {
-          // An earlier try of ours may have arrived although its answer did not.
-          if (failures > 0 && isAssignedTo(said, nodeName)) return
-          throw refused(answer, said)
-        }
-      } catch (error) {
-        if (error instanceof BindFailure) throw error
-        if (signal.aborted) throw new BindFailure('error', 'stopped before the bind was answered', { cause: error })
-        why = messageOf(error)
-        cause = error
-        if (++failures >= MAX_TRIES) throw new BindFailure('error', why, { cause })
-        waitMs = backoffMs(RETRY, failures, random)
-      }
-      try {
-        await sleep(clock, waitMs, signal)
-      } catch {
-        throw new BindFailure('error', `stopped while waiting for another try: ${why}`, { cause })
-      }
-    }
+    const request = { method: 'POST', path, body, timeoutMs, ignoreBody: true } as const
+    const sent = await sendUntilAnswered(this.#options, request, signal)
+    if (sent.answer === undefined) throw new BindFailure('error', sent.said, { cause: sent.cause })
+    // An earlier try of ours may have arrived although its answer did not.
+    if (sent.answer.status < 300 || (sent.failures > 0 && isAssignedTo(sent.said, nodeName))) return
+    throw refused(sent.answer, sent.said)
   }
 }
 

@@ -1,12 +1,22 @@
 import { type Clock, sleep, type Timer } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
+import type { GangSource, PodGroupObject } from '../cluster/gangs.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { type Pod, podKey } from '../cluster/pod.ts'
 import { messageOf } from '../errors/catalogue.ts'
-import type { FailureReason, Reporter } from '../scheduling/ports.ts'
+import type { FailureReason, GangReport, Preemptor, Reporter } from '../scheduling/ports.ts'
 import { backoffMs } from './backoff.ts'
 import { type ApiAnswer, type Connection } from './connection.ts'
-import { collectionPath, EVENTS, getObject, objectPath, PODS, STRATEGIC_MERGE_PATCH } from './objects.ts'
+import {
+  collectionPath,
+  EVENTS,
+  getObject,
+  objectPath,
+  PODS,
+  type ResourceKind,
+  STRATEGIC_MERGE_PATCH,
+} from './objects.ts'
+import { groupStatusRequest, writesStatusOf, writtenGroup } from './pod-group-status.ts'
 
 export interface ApiReporterOptions {
   readonly connection: Connection
@@ -19,8 +29,22 @@ export interface ApiReporterOptions {
   /** Reports that may wait; more are dropped and counted. @default 100,000 */
   readonly maxQueued?: number
   /** Told of each report that will never be sent, and why. Must not throw. */
-  readonly onGivenUp?: (pod: Pod, what: 'event' | 'condition', why: string) => void
+  readonly onGivenUp?: (about: Reported, what: What, why: string) => void
+  /** Where the PodGroups of an API are; undefined: nowhere. @default nowhere */
+  readonly groupKind?: (source: GangSource) => ResourceKind | undefined
+  /** Told once of each API whose PodGroups' status may not be written. Must not throw. */
+  readonly onForbidden?: (source: GangSource, why: string) => void
 }
+
+/** What a report is about. */
+export interface Reported {
+  readonly namespace: string
+  readonly name: string
+  /** of a PodGroup: whose */
+  readonly source?: GangSource
+}
+
+type What = 'event' | 'condition' | 'group status'
 
 const MAX_QUEUED = 100_000
 /**
@@ -76,7 +100,7 @@ type EventJob =
   | {
       readonly kind: 'preempted'
       readonly pod: Pod
-      readonly by: Pod
+      readonly by: Preemptor
       readonly nodeName: string
       readonly atMs: number
     }
@@ -102,6 +126,11 @@ export class ApiReporter implements Reporter {
   readonly #conditions = new Map<string, ConditionJob>()
   /** uids whose condition is being written */
   readonly #writing = new Set<string>()
+  /** by API, namespace and name: only the latest matters */
+  readonly #groups = new Map<string, GangReport>()
+  /** groups whose status is being written */
+  readonly #writingGroups = new Set<string>()
+  readonly #forbidden = new Set<GangSource>()
   readonly #series = new Map<string, Series>()
   readonly #stop = new AbortController()
   #sweeper: Timer | undefined
@@ -116,7 +145,7 @@ export class ApiReporter implements Reporter {
 
   /** reports not sent yet */
   get queued(): number {
-    return this.#events.length - this.#next + this.#conditions.size + this.#running
+    return this.#events.length - this.#next + this.#conditions.size + this.#groups.size + this.#running
   }
 
   /** reports that will never be sent: refused for good, beyond the bound, or left at the end of `drain` */
@@ -155,8 +184,20 @@ export class ApiReporter implements Reporter {
     this.#write({ pod, condition, nominatedNodeName: '', atMs: this.#options.clock.nowMs() })
   }
 
-  preempted(victim: Pod, preemptor: Pod, nodeName: string): void {
+  preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void {
     this.#enqueue({ kind: 'preempted', pod: victim, by: preemptor, nodeName, atMs: this.#options.clock.nowMs() })
+  }
+
+  gang(report: GangReport): void {
+    const { source, namespace, name } = report.group
+    const key = `${source}/${namespace}/${name}`
+    if (!writesStatusOf(source) || this.#options.groupKind?.(source) === undefined) return
+    if (this.queued >= (this.#options.maxQueued ?? MAX_QUEUED) && !this.#groups.has(key)) {
+      this.#giveUp(report.group, 'group status', 'too many reports wait')
+      return
+    }
+    this.#groups.set(key, report)
+    this.#pump()
   }
 
   async drain(signal: AbortSignal): Promise<void> {
@@ -179,6 +220,8 @@ export class ApiReporter implements Reporter {
     this.#events = []
     this.#next = 0
     this.#conditions.clear()
+    for (const { group } of this.#groups.values()) this.#giveUp(group, 'group status', why)
+    this.#groups.clear()
     this.#stop.abort(reason)
     this.#settle()
   }
@@ -242,9 +285,9 @@ export class ApiReporter implements Reporter {
     return true
   }
 
-  #giveUp(pod: Pod, what: 'event' | 'condition', why: string): void {
+  #giveUp(about: Reported, what: What, why: string): void {
     this.#dropped++
-    this.#options.onGivenUp?.(pod, what, why)
+    this.#options.onGivenUp?.(about, what, why)
   }
 
   #pump(): void {
@@ -276,6 +319,12 @@ export class ApiReporter implements Reporter {
       this.#conditions.delete(uid)
       this.#writing.add(uid)
       return () => this.#writeCondition(job).finally(() => this.#writing.delete(uid))
+    }
+    for (const [key, report] of this.#groups) {
+      if (this.#writingGroups.has(key)) continue
+      this.#groups.delete(key)
+      this.#writingGroups.add(key)
+      return () => this.#writeGroup(key, report).finally(() => this.#writingGroups.delete(key))
     }
     const job = this.#events[this.#next]
     if (job === undefined) return undefined
@@ -354,7 +403,7 @@ export class ApiReporter implements Reporter {
       action: 'Preempting',
       reason: 'Preempted',
       type: 'Normal',
-      note: `Preempted by pod ${job.by.uid} on node ${job.nodeName}`,
+      note: `Preempted by ${job.by.kind ?? 'pod'} ${job.by.uid} on node ${job.nodeName}`,
     }
   }
 
@@ -410,14 +459,47 @@ export class ApiReporter implements Reporter {
     })
   }
 
+  async #writeGroup(key: string, report: GangReport): Promise<void> {
+    const { group } = report
+    const { namespace, name, source, uid } = group
+    const kind = this.#options.groupKind?.(source)
+    if (kind === undefined) return
+    const time = apiTime(report.atMs)
+    const first = groupStatusRequest(kind, report, time, group)
+    if (first === undefined) return
+    let request = first
+    await this.#persist(
+      group,
+      'group status',
+      () => request,
+      async () => {
+        const now = await getObject<PodGroupObject>(this.#options.connection, kind, namespace, name, this.#stop.signal)
+        // Another has its name, or what is newer is said next.
+        if (now?.metadata?.uid !== uid || this.#groups.has(key)) return false
+        const newer = groupStatusRequest(kind, report, time, writtenGroup(now))
+        if (newer === undefined) return false
+        request = newer
+        return true
+      },
+    )
+  }
+
+  /** It will be refused again each time, which need not be said again each time. */
+  #forbid(source: GangSource, why: string): void {
+    this.#dropped++
+    if (this.#forbidden.has(source)) return
+    this.#forbidden.add(source)
+    this.#options.onForbidden?.(source, why)
+  }
+
   /**
    * Sends until the server has taken it or refused it for good.
    * @param onConflict what a 409 means: true, try again; false, there is nothing left to say
    * @returns whether it was taken
    */
   async #persist(
-    pod: Pod,
-    what: 'event' | 'condition',
+    about: Reported,
+    what: What,
     request: () => Parameters<Connection['request']>[0],
     onConflict: () => Promise<boolean> = () => Promise.resolve(false),
   ): Promise<boolean> {
@@ -438,7 +520,8 @@ export class ApiReporter implements Reporter {
         // The pod or the event is gone, and so is what there was to say.
         if (answer.status === 404) return false
         if (answer.status < 500 && answer.status !== 429 && answer.status !== 401) {
-          this.#giveUp(pod, what, why)
+          if (answer.status === 403 && about.source !== undefined) this.#forbid(about.source, why)
+          else this.#giveUp(about, what, why)
           return false
         }
         askedMs = answer.retryAfterMs
@@ -448,7 +531,7 @@ export class ApiReporter implements Reporter {
       try {
         await sleep(clock, backoffMs(RETRY, failures, random, askedMs), signal)
       } catch {
-        this.#giveUp(pod, what, `stopped before it was sent: ${why}`)
+        this.#giveUp(about, what, `stopped before it was sent: ${why}`)
         return false
       }
     }

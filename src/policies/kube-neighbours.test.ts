@@ -141,6 +141,21 @@ describe('PodTopologySpread scores', () => {
     assert.equal(await termOf('PodTopologySpread', owned('Job', 'batch/v1'), cluster, names), undefined)
     assert.equal(await termOf('PodTopologySpread', owned('ReplicaSet', 'example.com/v1'), cluster, names), undefined)
   })
+
+  test('where a ReplicationController and a Service name other values of a label, that of the controller counts', async () => {
+    const cluster = clusterWith(nodes, [...placed, pod('other').label('app', 'other').on('a1').object()])
+    const metadata = { namespace: 'default', name: 'web' }
+    const owned = waiting().object()
+    if (owned.metadata !== undefined)
+      owned.metadata.ownerReferences = [
+        { apiVersion: 'v1', kind: 'ReplicationController', name: 'web', uid: 'u', controller: true },
+      ]
+    cluster.defaultSelectors.apply('ReplicationController', { metadata, spec: { selector: { app: 'other' } } })
+    const alone = await termOf('PodTopologySpread', owned, cluster, names)
+    cluster.defaultSelectors.apply('Service', { metadata, spec: { selector: { app: 'web' } } })
+    assert.deepEqual(await termOf('PodTopologySpread', owned, cluster, names), alone)
+    assert.ok((alone?.[0] ?? 0) < (alone?.[2] ?? 0), 'the pod on a1 is counted')
+  })
 })
 
 describe('InterPodAffinity scores', () => {

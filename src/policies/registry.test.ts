@@ -175,6 +175,23 @@ describe('random', () => {
     assert.notDeepEqual((await draw(7)).scores, (await draw(8)).scores)
   })
 
+  test('every GPU with room is chosen about as often, and none without', async () => {
+    const cluster = clusterWith(
+      [node('n').allocatable('stowage.dev/gpu-milli', '4000').object()],
+      [pod('q').request('stowage.dev/gpu-milli', '600').on('n').object()],
+    )
+    const waiting = cluster.readPod(pod('p').request('stowage.dev/gpu-milli', '500').object())
+    const context = contextOf(cluster, seededRandom(3))
+    const policy = createPolicy('random')
+    const chosen = new Int32Array(4)
+    for (let i = 0; i < 3000; i++) {
+      const { devicesOf } = await policy.rank(waiting, everyNode(cluster), context)
+      for (const gpu of devicesOf?.(0) ?? []) chosen[gpu] = (chosen[gpu] ?? 0) + 1
+    }
+    assert.equal(chosen[0], 0)
+    for (const times of chosen.subarray(1)) assert.ok(times > 900 && times < 1100, chosen.join())
+  })
+
   test('every node is chosen about as often', async () => {
     const cluster = clusterWith(['a', 'b', 'c', 'd'].map((one) => node(one).object()))
     const context = contextOf(cluster, seededRandom(3))

@@ -25,7 +25,7 @@ export interface PolicyOptions {
   readonly cheap?: Policy | undefined
 }
 
-const creators = new Map<string, (options: PolicyOptions) => Policy>([
+const creators = new Map<string, () => Policy>([
   ['kube-default', createKubeDefault],
   ['resource_balanced', createResourceBalanced],
   ['least_loaded', createLeastLoaded],
@@ -33,17 +33,31 @@ const creators = new Map<string, (options: PolicyOptions) => Policy>([
   ['most_allocated', createMostAllocated],
   ['borg', createBorg],
   ['random', createRandom],
+])
+
+/** Those whose scores depend on single GPUs of a node. */
+const gpuCreators = new Map<string, (options: PolicyOptions) => Policy>([
   ['fgd', ({ gpuWorkload }) => createFgd(gpuWorkload)],
   ['dual_price', ({ gpuWorkload }) => createDualPrice(gpuWorkload)],
   ['bestfit', createBestFit],
   ['dotprod', createDotProduct],
   ['gpu_packing', createGpuPacking],
   ['gpu_clustering', createGpuClustering],
+])
+
+/** Those that ask somebody else, who may say another thing the next time. */
+const askingCreators = new Map<string, (options: PolicyOptions) => Policy>([
   ['llm', ({ cheap, llm }) => new LlmPolicy(cheap ?? createResourceBalanced(), llm)],
 ])
 
 /** The names of all policies, as they call themselves. */
-export const policyNames: readonly string[] = [...creators.keys()]
+export const policyNames: readonly string[] = [...creators.keys(), ...gpuCreators.keys(), ...askingCreators.keys()]
+
+/** Whether the policy of that name goes by single GPUs, so that cpu, memory and pods alone do not say how it would decide. */
+export const goesByGpus = (name: string): boolean => gpuCreators.has(name)
+
+/** Whether the policy of that name asks a model, so that nobody can work out what it would have said. */
+export const asksModel = (name: string): boolean => askingCreators.has(name)
 
 /**
  * A new policy, with nothing remembered; one is needed for each profile. Hyphens and underscores are the same in names.
@@ -51,7 +65,8 @@ export const policyNames: readonly string[] = [...creators.keys()]
  */
 export const createPolicy = (name: string, options: PolicyOptions = {}): Policy => {
   const spelled = name.replaceAll('_', '-')
-  for (const [known, create] of creators) if (known.replaceAll('_', '-') === spelled) return create(options)
+  for (const [known, create] of [...creators, ...gpuCreators, ...askingCreators])
+    if (known.replaceAll('_', '-') === spelled) return create(options)
   throw new StowageError('POLICY_UNKNOWN', {
     found: JSON.stringify(name),
     expected: `one of ${policyNames.join(', ')}`,

@@ -31,6 +31,7 @@ import {
   type Preemption,
   REASON_NO_VICTIMS,
   REASON_NOT_HELPFUL,
+  type Together,
   VICTIMS_TERMINATING,
   VictimSearch,
 } from './preemption.ts'
@@ -90,6 +91,8 @@ export interface CycleOptions {
   readonly budgets: DisruptionBudgets
   /** in the order in which they are asked; at most 31 */
   readonly constraints: readonly Constraint[]
+  /** pods that are evicted together or not at all; undefined at the moment: each is alone @default each is alone */
+  readonly together?: () => Together | undefined
   /** another number whenever anything in the cluster has changed */
   readonly stateVersion: () => number
   /** one part of a cycle took so long */
@@ -199,7 +202,10 @@ export class Cycle {
   readonly #held = new Map<NodeIndex, FirstRefusal>()
   /** policies that were seen not to answer at once */
   readonly #answersLater = new WeakSet<Policy>()
-  #atOnce = false
+  /** whether pods of lower priority may be asked to make room */
+  #makesRoom = true
+  /** whether the pod is decided with others of its gang */
+  #inGang = false
   readonly #top = new Int32Array(TOP_CANDIDATES)
   readonly #topScores = new Float64Array(TOP_CANDIDATES)
   #topSize = 0
@@ -282,13 +288,15 @@ export class Cycle {
 
   /**
    * As `decide`, at once: a policy that does not answer at once is passed over for the fallback, from then on without being
-   * asked. Nobody is asked to make room.
+   * asked.
+   * @param makesRoom whether to look for pods that could make room where there is none
    * @throws as `decide`
    */
-  decideAtOnce(pod: Pod, profile: Profile): Decision {
+  decideAtOnce(pod: Pod, profile: Profile, makesRoom: boolean): Decision {
     const { policy } = profile
     let decision: Decision | undefined
-    this.#atOnce = true
+    this.#makesRoom = makesRoom
+    this.#inGang = true
     try {
       if (!this.#answersLater.has(policy)) {
         const conclude = (made: Decision): void => {
@@ -301,8 +309,20 @@ export class Cycle {
       }
       return decision ?? this.#fallBack(pod, profile, 'it does not answer at once, as a gang needs it')
     } finally {
-      this.#atOnce = false
+      this.#makesRoom = true
+      this.#inGang = false
     }
+  }
+
+  /** Whether every rule allows the pod on the node as the cluster is now, which may be imagined. */
+  fits(pod: Pod, node: NodeIndex, imagined: Imagined): boolean {
+    return this.#refusalWithNominated(pod, node, imagined) === undefined
+  }
+
+  /** Whether what a node says of the pod depends on nothing but the pods there, as the cluster is now. */
+  isLocal(pod: Pod): boolean {
+    const { cluster, constraints } = this.#options
+    return constraints.every((constraint) => constraint.isLocal || constraint.prepare(pod, cluster) === undefined)
   }
 
   // Filtering
@@ -708,7 +728,7 @@ export class Cycle {
     const refused = this.#refusals()
     const nearestMiss = this.#nearestMiss(pod)
     // Last, because it asks the rules about what is not.
-    const preemption = this.#atOnce ? undefined : this.#lookForVictims(pod, profile)
+    const preemption = this.#makesRoom ? this.#lookForVictims(pod, profile) : undefined
     if (preemption === undefined) return this.#refuse(profile, rejectedBy, refused, reasons, [...wakesOn], nearestMiss)
     const message = `${reasons} ${preemption.text}`
     return this.#refuse(profile, rejectedBy, refused, message, [...wakesOn], nearestMiss, preemption)
@@ -731,6 +751,8 @@ export class Cycle {
       refusal: (node, imagined) => this.#refusalWithNominated(pod, node, imagined)?.refusal.reasons,
       keeping: (node) => this.#keepingOn(node, pod),
       local,
+      together: this.#options.together?.(),
+      oneOfMany: this.#inGang,
     })
     onPhase(profile.schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
     if (preemption !== undefined)

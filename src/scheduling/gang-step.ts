@@ -30,13 +30,49 @@ export type GangStep<C> =
     }
   | {
       readonly whole: false
-      /** kube-scheduler's words, and the first member's that could not be placed */
+      /** kube-scheduler's words */
+      readonly counts: string
+      /** these, and the first member's that could not be placed */
       readonly message: string
       /** a bit for each constraint that refused any member on any node */
       readonly rejectedBy: number
       readonly wakesOn: readonly string[]
       readonly refused: ReadonlyMap<C, Decision>
     }
+
+/** The nominations of a gang's members while these are decided one after the other: none keeps room from another. */
+export class LiftedNominations {
+  readonly #cluster: ClusterState
+  readonly #lifted: readonly { readonly pod: Pod; readonly nodeName: string }[]
+
+  /** Lifts them all. */
+  constructor(candidates: readonly GangCandidate[], cluster: ClusterState) {
+    this.#cluster = cluster
+    this.#lifted = candidates.flatMap(({ pod }) => {
+      const nodeName = cluster.nominationOf(pod.uid)
+      return nodeName === '' ? [] : [{ pod, nodeName }]
+    })
+    for (const { pod } of this.#lifted) cluster.nominate(pod, '')
+  }
+
+  /** Runs what concerns one of them, which has its own nomination meanwhile. */
+  during<T>({ uid }: Pod, run: () => T): T {
+    const own = this.#lifted.find(({ pod }) => pod.uid === uid)
+    if (own === undefined) return run()
+    this.#cluster.nominate(own.pod, own.nodeName)
+    try {
+      return run()
+    } finally {
+      if (this.#cluster.placeOf(uid) === '') this.#cluster.nominate(own.pod, '')
+    }
+  }
+
+  /** As they were, of all that have no place. */
+  restore(): void {
+    for (const { pod, nodeName } of this.#lifted)
+      if (this.#cluster.placeOf(pod.uid) === '') this.#cluster.nominate(pod, nodeName)
+  }
+}
 
 export interface GangStepOptions {
   readonly cluster: ClusterState
@@ -56,37 +92,39 @@ export interface GangStepOptions {
  */
 export const placeGang = <C extends GangCandidate>(candidates: readonly C[], options: GangStepOptions): GangStep<C> => {
   const { changed, cluster, decide, minCount, plan } = options
-  const placed: (PlacedMember<C> & { readonly nominatedTo: string })[] = []
+  const placed: PlacedMember<C>[] = []
   const refused = new Map<C, Decision>()
   const events: ClusterEvent[] = []
   const undo = (): void => {
-    for (const { candidate, nominatedTo } of placed.toReversed()) {
+    for (const { candidate } of placed.toReversed()) {
       const { pod } = candidate
       cluster.volumes.release(pod.uid)
       cluster.forget(pod.uid)
-      if (nominatedTo !== '') cluster.nominate(pod, nominatedTo)
     }
+    nominations.restore()
     changed()
   }
+  const nominations = new LiftedNominations(candidates, cluster)
   // What was answered to a pod alone is no answer for a gang.
   changed()
   try {
-    for (const [at, candidate] of candidates.entries()) {
+    const attempt = (candidate: C): Decision => {
       const { pod, profile } = candidate
-      const remaining = candidates.length - at - 1
       const decision = decide(pod, profile)
-      if (decision.node >= 0) {
-        const volumes = plan(pod, decision.node)
-        const nominatedTo = cluster.nominationOf(pod.uid)
-        events.push(
-          ...cluster.assume({ ...pod, nodeName: decision.nodeName, gpuDevices: decision.devices }, decision.node),
-        )
-        placed.push({ candidate, decision, plan: volumes, nominatedTo })
-        if (volumes !== undefined) cluster.volumes.assume(pod, decision.nodeName, volumes)
-        changed()
-        continue
-      }
+      if (decision.node < 0) return decision
+      const volumes = plan(pod, decision.node)
+      const its = { ...pod, nodeName: decision.nodeName, gpuDevices: decision.devices }
+      events.push(...cluster.assume(its, decision.node))
+      placed.push({ candidate, decision, plan: volumes })
+      if (volumes !== undefined) cluster.volumes.assume(pod, decision.nodeName, volumes)
+      changed()
+      return decision
+    }
+    for (const [at, candidate] of candidates.entries()) {
+      const decision = nominations.during(candidate.pod, () => attempt(candidate))
+      if (decision.node >= 0) continue
       refused.set(candidate, decision)
+      const remaining = candidates.length - at - 1
       if (options.placed + placed.length + remaining < minCount) break
     }
   } catch (thrown) {
@@ -95,6 +133,7 @@ export const placeGang = <C extends GangCandidate>(candidates: readonly C[], opt
   }
   const scheduled = options.placed + placed.length
   if (scheduled >= minCount) {
+    nominations.restore()
     changed()
     return { whole: true, placed, refused, events }
   }
@@ -109,5 +148,5 @@ export const placeGang = <C extends GangCandidate>(candidates: readonly C[], opt
   const remaining = candidates.length - placed.length - refused.size
   const counts = `minCount (${minCount}) cannot be satisfied: ${scheduled} scheduled, ${remaining} remaining`
   const message = first === undefined ? counts : `${counts}. ${podKey(first[0].pod)}: ${first[1].facts.message}`
-  return { whole: false, message, rejectedBy, wakesOn: [...wakesOn], refused }
+  return { whole: false, counts, message, rejectedBy, wakesOn: [...wakesOn], refused }
 }

@@ -82,7 +82,8 @@ describe('a gang', () => {
     const world = await new World().begin(nodes(2, 1), objects(...members('a', 3)))
     assert.deepEqual(boundNames(world), [])
     const words =
-      'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/a-2: 0/2 nodes are available: 2 Insufficient cpu.'
+      'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/a-2: 0/2 nodes are available: 2 Insufficient cpu. ' +
+      'pod group preemption: No preemption victims found for incoming preemptor'
     assert.deepEqual(
       world.reporter.lines,
       [0, 1, 2].map((at) => `a-${at} Unschedulable: ${words}`),
@@ -157,15 +158,6 @@ describe('a gang', () => {
       [...world.scheduler.waiting()].map(({ attempts }) => attempts),
       [1, 1],
     )
-  })
-
-  it('has nobody evicted', async () => {
-    const world = await new World().begin(nodes(1, 2), [
-      pod('lowly').cpu(1).priority(-10).on('n0').object(),
-      ...objects(...members('a', 2)),
-    ])
-    assert.deepEqual(world.evictor.evicted, [])
-    assert.deepEqual(world.cluster.nominated.size, 0)
   })
 
   it('waits again when one of its members is deleted, and takes its successor', async () => {
@@ -251,6 +243,22 @@ describe('a gang', () => {
     assert.equal(world.cluster.nominationOf('uid-a-1'), '')
     assert.deepEqual(boundNames(world), ['a-0'])
     assert.match(reasonOf(world, 'a-1') ?? '', /^minCount \(2\) cannot be satisfied: 1 scheduled, 0 remaining/)
+  })
+
+  it('gives up the place that was kept for a member when that goes elsewhere, and others take it', async () => {
+    const [first, second] = members('a', 2)
+    const world = await new World().begin(
+      [node('n0').cpu(1).object(), node('n1').cpu(2).label('disk', 'ssd').object()],
+      objects(
+        first!.nominatedTo('n0').nodeSelector('disk', 'ssd'),
+        pod('rival').cpu(1).nodeSelector('kubernetes.io/hostname', 'n0'),
+      ),
+    )
+    assert.deepEqual(boundNames(world), [])
+    await world.see(second!.nodeSelector('disk', 'ssd').object())
+    await world.passes(3_000)
+    assert.deepEqual(boundNames(world), ['a-0', 'a-1', 'rival'])
+    sound(world)
   })
 
   it('whose policy takes its time is ranked by the fallback, and the policy is asked once only', async () => {
@@ -395,6 +403,60 @@ describe('a gang is known by', () => {
     const odd = pod('a').cpu(1).on('n0').annotation('stowage.dev/gang', 'g').annotation('stowage.dev/gang-size', '-1')
     const world = await new World().begin(nodes(1, 1), [odd.object(), pod('b').cpu(1).object()])
     assert.deepEqual(boundNames(world), [])
+  })
+})
+
+describe('the object of a gang', () => {
+  const built = (name: string) =>
+    pod(name)
+      .cpu(1)
+      .spec({ schedulingGroup: { podGroupName: 'g' } })
+  const gangOf = (minCount: number): PodGroupObject => group('g', { schedulingPolicy: { gang: { minCount } } })
+
+  it('is told why it cannot be placed, once for each reason, and that it is', async () => {
+    const world = await new World().begin(nodes(1, 1), objects(built('a'), built('b')))
+    const feed = world.scheduler.podGroups['scheduling.k8s.io']
+    feed.seen(gangOf(2))
+    await world.quiet()
+    const why =
+      'minCount (2) cannot be satisfied: 1 scheduled, 0 remaining, ' +
+      'pod group preemption: No preemption victims found for incoming preemptor'
+    assert.deepEqual(world.reporter.gangs, [`g Unschedulable: ${why}`])
+    await world.passes(600_000)
+    assert.equal(world.reporter.gangs.length, 1)
+    world.scheduler.nodes.seen(node('n1').cpu(1).object())
+    await world.passes(12_000)
+    assert.deepEqual(world.reporter.gangs.slice(1), ['g Scheduled'])
+  })
+
+  it('that was placed is never told otherwise, as Kubernetes has it', async () => {
+    const world = await new World().begin(nodes(2, 1), objects(built('a'), built('b')))
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    await world.quiet()
+    world.scheduler.pods.gone('default', 'a', 'uid-a')
+    world.scheduler.nodes.gone('', 'n0', 'uid-n0')
+    world.scheduler.nodes.gone('', 'n1', 'uid-n1')
+    await world.see(built('c').object(), built('d').object())
+    await world.passes(12_000)
+    assert.deepEqual(world.reporter.gangs, ['g Scheduled'])
+  })
+
+  it('is told by the next scheduler what the last one could not say any more', async () => {
+    const world = new World()
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    await world.begin(nodes(2, 1), objects(built('a').on('n0'), built('b').on('n1')))
+    assert.deepEqual(world.reporter.gangs, ['g Scheduled'])
+    // The same when the object is seen last.
+    const other = await new World().begin(nodes(2, 1), objects(built('a').on('n0'), built('b').on('n1')))
+    other.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(2))
+    assert.deepEqual(other.reporter.gangs, ['g Scheduled'])
+  })
+
+  it('whose pods are of another scheduler is left alone', async () => {
+    const world = new World()
+    world.scheduler.podGroups['scheduling.k8s.io'].seen(gangOf(1))
+    await world.begin(nodes(2, 1), objects(built('a').scheduler('another').on('n0')))
+    assert.deepEqual(world.reporter.gangs, [])
   })
 })
 

@@ -2,6 +2,8 @@ import type { Clock, Timer } from '../clock/clock.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
 import { type GangSource, type PodGroup, type PodGroupObject, readPodGroup } from '../cluster/gangs.ts'
 import { isFinished, type Pod } from '../cluster/pod.ts'
+import type { GangReport } from './ports.ts'
+import type { Together } from './preemption.ts'
 
 /** How long room is kept for a member whose bind failed, where the gang does not say (kube-scheduler's Permit waits as long). */
 export const GANG_TIMEOUT_MS = 5 * 60_000
@@ -22,6 +24,8 @@ export interface Gang {
   /** so many are placed together or none; undefined: nobody has said yet */
   readonly minCount: number | undefined
   readonly timeoutMs: number
+  /** what says how many, if that is no member */
+  readonly object: PodGroup | undefined
 }
 
 class KnownGang implements Gang {
@@ -39,6 +43,8 @@ class KnownGang implements Gang {
   tellAtMs = 0
   /** what its members were told last */
   told = ''
+  /** what was said of its object last, and of which */
+  reported = ''
 
   constructor(source: GangSource, namespace: string, name: string) {
     this.source = source
@@ -68,6 +74,8 @@ export interface GangsOptions {
   readonly onFreed: (gang: Gang) => void
   /** Members have waited for others for a while: time to tell. */
   readonly onHeld: (gang: Gang) => void
+  /** The object of a gang that has members is new or has changed. */
+  readonly onObject: (gang: Gang) => void
   readonly unreadable: (object: PodGroupObject, thrown: unknown) => void
 }
 
@@ -78,6 +86,8 @@ export class Gangs {
   readonly #byUid = new Map<string, KnownGang>()
   /** gangs short of members of which nobody was told yet how many are there */
   readonly #untold = new Set<KnownGang>()
+  /** gangs that are evicted as a whole or not at all */
+  readonly #disruptedTogether = new Set<KnownGang>()
   readonly #rooms = new Map<string, Timer>()
   #teller: Timer | undefined
   #stopped = false
@@ -89,6 +99,35 @@ export class Gangs {
   /** undefined: the pod is placed for itself. */
   of(uid: string): Gang | undefined {
     return this.#byUid.get(uid)
+  }
+
+  /** The pods on nodes that are evicted with one, as their object says; undefined: no object says so. */
+  get disruptedTogether(): Together | undefined {
+    return this.#disruptedTogether.size === 0 ? undefined : this.#together
+  }
+
+  readonly #together = (uid: string): readonly Pod[] | undefined => {
+    const gang = this.#byUid.get(uid)
+    if (gang === undefined || !this.#disruptedTogether.has(gang)) return undefined
+    return [...gang.members.values()].filter((member) => this.#options.isPlaced(member.uid))
+  };
+
+  /** Gangs with members and an object of any API. */
+  *withObjects(): Generator<Gang> {
+    for (const gang of this.#gangs.values()) if (gang.object !== undefined && gang.members.size > 0) yield gang
+  }
+
+  /** Whether this is news about the gang's object: nothing is said a second time, and what is for ever is not taken back. */
+  isNews({ source, namespace, name, object }: Gang, outcome: GangReport['outcome'], message: string): boolean {
+    const gang = this.#gangs.get(keyOf({ source, namespace, name }))
+    if (gang === undefined || object === undefined) return false
+    const scheduled = `${object.uid} Scheduled`
+    // Kubernetes' group has been scheduled once, whatever comes; what the API server shows of it may be older.
+    if (gang.reported === scheduled && source === 'scheduling.k8s.io') return false
+    const reported = outcome === 'Scheduled' ? scheduled : `${object.uid} ${outcome}: ${message}`
+    if (gang.reported === reported) return false
+    gang.reported = reported
+    return true
   }
 
   /** Gangs of which some members have a node, but fewer than are needed. */
@@ -156,13 +195,14 @@ export class Gangs {
         const { namespace = '', name = '' } = object.metadata ?? {}
         const gang = this.#gang(source, namespace, name)
         try {
-          gang.object = readPodGroup(object)
+          gang.object = readPodGroup(source, object)
         } catch (thrown) {
           // What it was before it broke is true no more.
           gang.object = undefined
           this.#options.unreadable(object, thrown)
         }
         this.#settle(gang)
+        if (gang.object !== undefined && gang.members.size > 0) this.#options.onObject(gang)
       },
       gone: (namespace, name) => {
         const gang = this.#gang(source, namespace, name)
@@ -177,6 +217,7 @@ export class Gangs {
   tellAgain(): void {
     for (const gang of this.#gangs.values()) {
       gang.told = ''
+      gang.reported = ''
       if (gang.held) this.#tellLater(gang)
     }
   }
@@ -191,6 +232,11 @@ export class Gangs {
       release()
     }
     this.#rooms.set(uid, this.#options.clock.after(gang.timeoutMs, over))
+  }
+
+  /** Whether `keepRoom` lasts for the pod. */
+  keepsRoom(uid: string): boolean {
+    return this.#rooms.has(uid)
   }
 
   /** No room is kept for the pod any more, or it has it. */
@@ -223,6 +269,8 @@ export class Gangs {
   }
 
   #settle(gang: KnownGang): void {
+    if (gang.object?.disruptedTogether === true && gang.members.size > 0) this.#disruptedTogether.add(gang)
+    else this.#disruptedTogether.delete(gang)
     if (gang.members.size === 0) {
       gang.size = undefined
       gang.saidTimeoutMs = undefined

@@ -1,3 +1,4 @@
+import type { PodGroup } from '../cluster/gangs.ts'
 import type { Pod } from '../cluster/pod.ts'
 import type { VolumePlan } from '../cluster/volumes.ts'
 
@@ -27,6 +28,16 @@ export interface ClaimBinder {
   bindClaims(pod: Pod, nodeName: string, plan: VolumePlan, signal: AbortSignal): Promise<void>
 }
 
+/** For whom pods are evicted: a pod, or as many pods as are placed together. */
+export interface Preemptor {
+  /** @default a pod */
+  readonly kind?: 'podgroup'
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly schedulerName: string
+}
+
 /** Makes pods leave. */
 export interface Evictor {
   /**
@@ -34,11 +45,22 @@ export interface Evictor {
    * @returns false if it was gone already
    * @throws Error if the API server does not take it
    */
-  evict(victim: Pod, preemptor: Pod, signal: AbortSignal): Promise<boolean>
+  evict(victim: Pod, preemptor: Preemptor, signal: AbortSignal): Promise<boolean>
 }
 
 /** Of the condition PodScheduled=False. */
 export type FailureReason = 'Unschedulable' | 'SchedulerError' | 'SchedulingGated'
+
+/** What came of the last attempt to place a gang that has an object. */
+export interface GangReport {
+  /** as it was seen last */
+  readonly group: PodGroup
+  readonly outcome: 'Scheduled' | 'Unschedulable' | 'SchedulerError'
+  /** '' where it is scheduled */
+  readonly message: string
+  /** wall-clock time */
+  readonly atMs: number
+}
 
 /**
  * Tells people: events and conditions, in kube-scheduler's words. Calls return at once; the work is queued behind binds,
@@ -56,7 +78,9 @@ export interface Reporter {
   /** The pod has lost its nomination to one that matters more. */
   denominated(pod: Pod): void
   /** Normal Preempted on the victim: `Preempted by pod <uid> on node <name>` */
-  preempted(victim: Pod, preemptor: Pod, nodeName: string): void
+  preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void
+  /** The status of its PodGroup, as far as that API leaves it to the scheduler. */
+  gang(report: GangReport): void
   /** Resolves when everything reported so far has been sent or given up with the reason counted. */
   drain(signal: AbortSignal): Promise<void>
 }

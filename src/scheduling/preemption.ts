@@ -49,7 +49,45 @@ export interface PreemptionQuestion {
   keeping(node: NodeIndex): readonly Pod[]
   /** What a node says depends on nothing but the pod's shape, the node, and the pods that are or will be there. */
   readonly local: boolean
+  /** undefined: every pod is alone */
+  readonly together: Together | undefined
+  /** It is one of many that ask at once: the least number of nodes to choose from is enough. */
+  readonly oneOfMany: boolean
 }
+
+/** Pods that leave together or not at all, most of them alone. */
+export interface VictimUnit<V> {
+  readonly pods: readonly V[]
+  readonly priority: number
+  readonly startedAtMs: number
+}
+
+/** As pods compare by importance; of equal priority, groups matter more than pods, and larger ones more than smaller. */
+export const byImportanceOfUnits = (a: VictimUnit<unknown>, b: VictimUnit<unknown>): number => {
+  if (a.priority !== b.priority) return b.priority - a.priority
+  if (a.pods.length !== b.pods.length) return b.pods.length - a.pods.length
+  return a.startedAtMs === b.startedAtMs ? 0 : a.startedAtMs - b.startedAtMs
+}
+
+/** Puts together what leaves together. */
+export const unitsOf = (pods: readonly Pod[], together: Together | undefined): VictimUnit<Pod>[] => {
+  const units: VictimUnit<Pod>[] = []
+  const seen = new Set<string>()
+  for (const pod of pods) {
+    if (seen.has(pod.uid)) continue
+    const all = together?.(pod.uid) ?? [pod]
+    for (const { uid } of all) seen.add(uid)
+    units.push({
+      pods: all,
+      priority: all.reduce((highest, { priority }) => Math.max(highest, priority), Number.NEGATIVE_INFINITY),
+      startedAtMs: all.reduce((first, { startedAtMs }) => Math.min(first, startedAtMs), Number.POSITIVE_INFINITY),
+    })
+  }
+  return units
+}
+
+/** The pods on nodes with which one leaves or stays; undefined: it is alone. */
+export type Together = (uid: string) => readonly Pod[] | undefined
 
 /** What was found out about one node, and all that it depends on. */
 interface Remembered {
@@ -68,7 +106,7 @@ export interface PreemptionAnswer {
 }
 
 /** Higher priority, then the earlier start; a pod that has not started counts as starting now. */
-const byImportance = (a: Pod, b: Pod): number => {
+export const byImportance = (a: Pod, b: Pod): number => {
   if (a.priority !== b.priority) return b.priority - a.priority
   return a.startedAtMs === b.startedAtMs ? 0 : a.startedAtMs - b.startedAtMs
 }
@@ -85,18 +123,21 @@ const victimsOn = (
     for (const candidate of lower) imagined.remove(candidate)
     const refused = question.refusal(node, imagined)
     if (refused !== undefined) return refused
-    lower.sort(byImportance)
-    const violating = budgets.violatedBy(lower)
-    for (const candidate of lower) if (asksToStay(candidate)) violating.add(candidate)
+    const units = unitsOf(lower, question.together).sort(byImportanceOfUnits)
+    const leaving = units.flatMap(({ pods }) => pods)
+    const violating = budgets.violatedBy(leaving)
+    for (const candidate of leaving) if (asksToStay(candidate)) violating.add(candidate)
+    const here = new Set(lower)
     const victims: Pod[] = []
     let violations = 0
-    const dear = lower.filter((candidate) => violating.has(candidate))
-    for (const candidate of [...dear, ...lower.filter((other) => !violating.has(other))]) {
-      imagined.add(candidate)
+    const isDear = ({ pods }: VictimUnit<Pod>): boolean => pods.some((candidate) => violating.has(candidate))
+    for (const unit of [...units.filter(isDear), ...units.filter((other) => !isDear(other))]) {
+      const back = unit.pods.filter((candidate) => here.has(candidate))
+      for (const candidate of back) imagined.add(candidate)
       if (question.refusal(node, imagined) === undefined) continue
-      imagined.remove(candidate)
-      victims.push(candidate)
-      if (violating.has(candidate)) violations++
+      for (const candidate of back) imagined.remove(candidate)
+      victims.push(...unit.pods)
+      for (const candidate of unit.pods) if (violating.has(candidate)) violations++
     }
     // A rule that refused the pod although it does not mind any of these: nothing would be won.
     if (victims.length === 0) return [REASON_NO_VICTIMS]
@@ -132,9 +173,14 @@ const cheaper = (a: Preemption, b: Preemption): boolean => {
   return false
 }
 
-const lowerOn = (node: NodeIndex, { pod, cluster }: PreemptionQuestion): Pod[] => {
+/** Those who may be evicted for the pod: what leaves with them matters less, too. */
+const lowerOn = (node: NodeIndex, { pod, cluster, together }: PreemptionQuestion): Pod[] => {
   const lower: Pod[] = []
-  for (const other of cluster.podsOn(node)) if (other.priority < pod.priority) lower.push(other)
+  for (const other of cluster.podsOn(node)) {
+    if (other.priority >= pod.priority) continue
+    const all = together?.(other.uid)
+    if (all === undefined || all.every(({ priority }) => priority < pod.priority)) lower.push(other)
+  }
   return lower
 }
 
@@ -160,7 +206,8 @@ export class VictimSearch {
     this.#shape = pod.shape
     this.#priority = pod.priority
     const reasons = new Map<string, number>()
-    const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, Math.floor(nodes.length * CANDIDATES.share)))
+    const share = question.oneOfMany ? 0 : Math.floor(nodes.length * CANDIDATES.share)
+    const enough = Math.min(nodes.length, Math.max(CANDIDATES.atLeast, share))
     const offset = nodes.length === 0 ? 0 : random.below(nodes.length)
     let best: Preemption | undefined
     let found = 0
@@ -183,7 +230,9 @@ export class VictimSearch {
     const { cluster, budgets, local } = question
     const lower = lowerOn(node, question)
     if (lower.length === 0) return [REASON_NO_VICTIMS]
-    if (!local) return victimsOn(node, lower, question)
+    // What leaves with a pod may be anywhere.
+    if (!local || lower.some(({ uid }) => question.together?.(uid) !== undefined))
+      return victimsOn(node, lower, question)
     // an index in use
     const generation = cluster.generation[node]!
     const keeping = question.keeping(node)

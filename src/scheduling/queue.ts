@@ -350,11 +350,16 @@ export class PodQueue {
   }
 
   /** As `refused` for pods that are placed together or not at all: they back off for equally long. */
-  refusedTogether(entries: readonly QueuedPod[], rejectedBy: number, reason: string): void {
+  refusedTogether(
+    entries: readonly QueuedPod[],
+    rejectedBy: number,
+    reason: string,
+    awaits: ReadonlySet<string> = NOBODY,
+  ): void {
     const rejections = entries.reduce((most, entry) => Math.max(most, entry.rejections), 0)
     for (const entry of entries) {
       entry.rejections = rejections
-      this.refused(entry, rejectedBy, reason)
+      this.refused(entry, rejectedBy, reason, awaits)
     }
   }
 

@@ -15,6 +15,7 @@ import type { DecisionRecord, DecisionSink, Outcome } from '../decisions/record.
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { Ledger, type Place } from './conservation.ts'
 import { Cycle, type Decision, type DecisionFacts } from './cycle.ts'
+import { findRoomForGang, type GangPreemption, type GangPreemptionFinding, type GangVictim } from './gang-preemption.ts'
 import { type GangCandidate, type GangStep, placeGang } from './gang-step.ts'
 import { type Gang, Gangs } from './gangs.ts'
 import {
@@ -24,11 +25,12 @@ import {
   type ClaimBinder,
   type Conservation,
   type Evictor,
+  type GangReport,
+  type Preemptor,
   type QueueName,
   type Reporter,
   type SchedulingObserver,
 } from './ports.ts'
-import type { Preemption } from './preemption.ts'
 import type { Profile } from './profile.ts'
 import { PodQueue, type QueuedPod } from './queue.ts'
 import { STORAGE_FEEDS, type StorageFeeds, storageFeeds } from './storage-feeds.ts'
@@ -222,6 +224,7 @@ export class Scheduler {
       isPlaced: (uid) => cluster.placeOf(uid) !== '',
       onFreed: (gang) => this.#freeGang(gang),
       onHeld: (gang) => this.#tellGang(gang),
+      onObject: (gang) => this.#reportWhole(gang),
       unreadable: (object, thrown) => this.#cannotRead('PodGroup', nameOf(object), thrown),
     })
     this.podGroups = {
@@ -243,6 +246,7 @@ export class Scheduler {
       cluster,
       budgets: this.#budgets,
       constraints,
+      together: () => this.#gangs.disruptedTogether,
       stateVersion: () => this.#stateVersion,
       onPhase: (schedulerName, phase, durationMs) => observer.phase(schedulerName, phase, durationMs),
     })
@@ -252,6 +256,7 @@ export class Scheduler {
       synced: () => {
         this.#podsSynced = true
         for (const gang of this.#gangs.begun()) this.#completeFirst(gang)
+        for (const gang of this.#gangs.withObjects()) this.#reportWhole(gang)
         this.#wake()
       },
     }
@@ -306,6 +311,7 @@ export class Scheduler {
     for (const { fault, pod } of this.#queue.waiting())
       if (fault !== '') this.#options.reporter.failed(pod, 'SchedulerError', fault)
     this.#gangs.tellAgain()
+    for (const gang of this.#gangs.withObjects()) this.#reportWhole(gang)
     this.#wake()
   }
 
@@ -714,14 +720,16 @@ export class Scheduler {
     if (found !== undefined && found !== 'ineligible')
       observer.preempted(profile.schedulerName, preemption?.victims.length ?? 0)
     if (decision.rejectedBy === 0) this.#queue.failed(entry, facts.message)
-    else this.#queue.refused(entry, decision.rejectedBy, facts.message, preemption && stillThere(preemption))
+    else this.#queue.refused(entry, decision.rejectedBy, facts.message, preemption && stillThere(preemption.victims))
     this.#move(tracked, 'waiting')
     this.#attempted(profile.schedulerName, 'unschedulable', cycleMs)
     // The pod keeps its nomination while it waits for those it has evicted already.
     const nomination = preemption?.nodeName ?? (found === 'none' ? '' : undefined)
     reporter.failed(entry.pod, 'Unschedulable', facts.message, nomination)
     if (nomination !== undefined) this.#nominate(entry.pod, nomination)
-    if (preemption !== undefined) this.#evict(entry, preemption)
+    if (preemption === undefined) return
+    const victims = preemption.victims.map((victim) => ({ pod: victim, nodeName: preemption.nodeName }))
+    this.#evict([entry], entry.pod, victims)
   }
 
   #noteFallback({ policy, schedulerName }: Profile, { fellBack }: Decision): void {
@@ -760,24 +768,27 @@ export class Scheduler {
     const members = this.#gather(gang, first)
     const startMs = clock.monotonicMs()
     let step: GangStep<GangMember>
+    let room: GangPreemptionFinding<GangMember> | undefined
     try {
       step = placeGang(members, {
         cluster: this.#cluster,
         minCount: gang.minCount ?? 0,
         placed: this.#gangs.placed(gang),
-        decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile),
+        decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile, false),
         plan: (pod, node) => this.#planVolumes(pod, node),
         changed: () => {
           this.#stateVersion++
         },
       })
+      if (!step.whole) room = this.#findRoom(gang, members)
     } catch (thrown) {
       for (const { tracked } of members) this.#broke(tracked, thrown, clock.monotonicMs() - startMs)
+      this.#report(gang, 'SchedulerError', messageOf(thrown))
       return
     }
     const cycleMs = clock.monotonicMs() - startMs
     if (!step.whole) {
-      this.#refusedTogether(gang, members, step, cycleMs)
+      this.#refusedTogether(gang, members, step, room, cycleMs)
       return
     }
     for (const { candidate, decision } of step.placed) {
@@ -795,12 +806,16 @@ export class Scheduler {
       else this.#queue.refused(tracked.entry, rejectedBy, facts.message)
       this.#toldUnschedulable(tracked, facts.message, cycleMs)
     }
+    this.#report(gang, 'Scheduled', '')
     this.#changed(step.events)
     for (const { candidate, decision, plan } of step.placed)
       this.#bind(candidate.tracked, withDevices(candidate.pod, decision), decision.nodeName, cycleMs, plan)
   }
 
-  /** The popped pod and the others of its gang that wait, out of the queue, in the order of their turns. */
+  /**
+   * The popped pod and the others of its gang that wait, out of the queue, in the order of their turns; of equal priority,
+   * those for whom room is kept come first.
+   */
   #gather(gang: Gang, first: Tracked): GangMember[] {
     const members: GangMember[] = []
     for (const uid of gang.members.keys()) {
@@ -812,34 +827,97 @@ export class Scheduler {
       this.#move(tracked, 'inFlight')
       members.push({ tracked, pod, profile: active.profile })
     }
-    return members.sort((a, b) => b.pod.priority - a.pod.priority || a.tracked.entry.turn - b.tracked.entry.turn)
+    const seeks = ({ pod }: GangMember): number => (this.#cluster.nominationOf(pod.uid) === '' ? 1 : 0)
+    return members.sort(
+      (a, b) => b.pod.priority - a.pod.priority || seeks(a) - seeks(b) || a.tracked.entry.turn - b.tracked.entry.turn,
+    )
+  }
+
+  /** Whether pods of a lower priority could make room for a gang; undefined: it is short of members that can be tried. */
+  #findRoom(gang: Gang, members: readonly GangMember[]): GangPreemptionFinding<GangMember> | undefined {
+    const minCount = gang.minCount ?? 0
+    const placed = this.#gangs.placed(gang)
+    if (placed + members.length < minCount) return undefined
+    const { clock, observer } = this.#options
+    const startMs = clock.monotonicMs()
+    const finding = findRoomForGang(members, {
+      cluster: this.#cluster,
+      budgets: this.#budgets,
+      minCount,
+      placed,
+      isMember: (uid) => gang.members.has(uid),
+      together: this.#gangs.disruptedTogether,
+      decide: (pod, profile) => this.#cycle.decideAtOnce(pod, profile, true),
+      plan: (pod, node) => this.#planVolumes(pod, node),
+      fits: (pod, node, imagined) => this.#cycle.fits(pod, node, imagined),
+      isLocal: (pod) => this.#cycle.isLocal(pod),
+      changed: () => {
+        this.#stateVersion++
+      },
+    })
+    const { found } = finding
+    const schedulerName = members[0]?.pod.schedulerName ?? ''
+    observer.phase(schedulerName, 'PostFilter', clock.monotonicMs() - startMs)
+    if (found === 'none') observer.preempted(schedulerName, 0)
+    else if (found !== 'ineligible') observer.preempted(schedulerName, toEvict(found).length)
+    return finding
   }
 
   #refusedTogether(
     gang: Gang,
     members: readonly GangMember[],
     step: GangStep<GangMember> & { readonly whole: false },
+    room: GangPreemptionFinding<GangMember> | undefined,
     cycleMs: number,
   ): void {
-    const { message, refused, rejectedBy, wakesOn } = step
+    const { refused, rejectedBy, wakesOn } = step
+    const message = room === undefined ? step.message : `${step.message} ${room.text}`
+    const preemption = typeof room?.found === 'object' ? room.found : undefined
     for (const member of members) {
       const { pod, tracked } = member
       const decision = refused.get(member)
       const facts = decision === undefined ? factsOf(message, wakesOn) : { ...decision.facts, message }
-      this.#keep(tracked, pod, 'waiting', facts, cycleMs, this.#queue.waitedMs(tracked.entry))
+      const told = { ...facts, ...preemptionFor(member, preemption) }
+      this.#keep(tracked, pod, 'waiting', told, cycleMs, this.#queue.waitedMs(tracked.entry))
     }
     const entries = members.map(({ tracked }) => tracked.entry)
+    const awaits = preemption && stillThere(preemption.victims.map(({ pod }) => pod))
     if (rejectedBy === 0) for (const entry of entries) this.#queue.failed(entry, message)
-    else this.#queue.refusedTogether(entries, rejectedBy, message)
-    for (const { tracked } of members) this.#toldUnschedulable(tracked, message, cycleMs)
+    else this.#queue.refusedTogether(entries, rejectedBy, message, awaits)
+    for (const member of members) {
+      const { pod, tracked } = member
+      // A place that is kept for a member whose bind failed stays so until its time is over.
+      const keepsRoom = room?.found === 'ineligible' || this.#gangs.keepsRoom(pod.uid)
+      const nomination = preemption?.nominations.get(member) ?? (keepsRoom || room === undefined ? undefined : '')
+      this.#toldUnschedulable(tracked, message, cycleMs, nomination)
+      if (nomination !== undefined) this.#nominate(tracked.entry.pod, nomination)
+    }
+    const [first] = members
+    if (preemption !== undefined && first !== undefined)
+      this.#evict(entries, preemptorOf(gang, first.pod.schedulerName), toEvict(preemption))
+    this.#report(gang, 'Unschedulable', room === undefined ? step.counts : `${step.counts}, ${room.text}`)
     if (this.#gangs.placed(gang) > 0) this.#completeFirst(gang)
   }
 
-  #toldUnschedulable(tracked: Tracked, message: string, cycleMs: number): void {
+  /** Says in the gang's object, if it has one, what came of the last attempt. */
+  #report(gang: Gang, outcome: GangReport['outcome'], message: string): void {
+    const { object } = gang
+    if (object === undefined || !this.#gangs.isNews(gang, outcome, message)) return
+    this.#options.reporter.gang({ group: object, outcome, message, atMs: this.#options.clock.nowMs() })
+  }
+
+  /** A gang that was placed before this scheduler could say so, or before its object was seen. */
+  #reportWhole(gang: Gang): void {
+    if (!this.#running || !this.#podsSynced || this.#gangs.isShort(gang) || this.#gangs.placed(gang) === 0) return
+    const isOurs = gang.members.values().some(({ schedulerName }) => this.#profiles.has(schedulerName))
+    if (isOurs) this.#report(gang, 'Scheduled', '')
+  }
+
+  #toldUnschedulable(tracked: Tracked, message: string, cycleMs: number, nomination?: string): void {
     const { pod } = tracked.entry
     this.#move(tracked, 'waiting')
     this.#attempted(pod.schedulerName, 'unschedulable', cycleMs)
-    this.#options.reporter.failed(pod, 'Unschedulable', message)
+    this.#options.reporter.failed(pod, 'Unschedulable', message, nomination)
   }
 
   /** Some of its members have a node already: the others go before all that matter no more than they. */
@@ -903,30 +981,35 @@ export class Scheduler {
     if (changes || events.length > 0) this.#changed(events)
   }
 
-  /** Has the victims evicted, the last one when all others have been: the pod is not tried before that one leaves. */
-  #evict(entry: QueuedPod, preemption: Preemption): void {
-    const { pod } = entry
-    const { nodeName, victims } = preemption
+  /**
+   * Has the victims evicted, the last one when all others have been: those for whom they go are not tried before that one
+   * leaves.
+   */
+  #evict(entries: readonly QueuedPod[], preemptor: Preemptor, victims: readonly GangVictim[]): void {
     const { evictor, reporter, log } = this.#options
-    for (const uid of entry.awaits ?? []) {
-      const waiting = this.#awaited.get(uid)
-      if (waiting === undefined) this.#awaited.set(uid, new Set([entry]))
-      else waiting.add(entry)
-    }
-    const evict = async (victim: Pod): Promise<void> => {
-      if (await evictor.evict(victim, pod, this.#stopBinds.signal)) reporter.preempted(victim, pod, nodeName)
+    for (const entry of entries)
+      for (const uid of entry.awaits ?? []) {
+        const waiting = this.#awaited.get(uid)
+        if (waiting === undefined) this.#awaited.set(uid, new Set([entry]))
+        else waiting.add(entry)
+      }
+    const evict = async ({ nodeName, pod }: GangVictim): Promise<void> => {
+      if (await evictor.evict(pod, preemptor, this.#stopBinds.signal)) reporter.preempted(pod, preemptor, nodeName)
     }
     const evictAll = async (): Promise<void> => {
       await Promise.all(victims.slice(0, -1).map(evict))
       await Promise.all(victims.slice(-1).map(evict))
     }
-    log.debug('pods are evicted for another', { pod: podKey(pod), node: nodeName, victims: victims.map(podKey) })
+    const told = { for: podKey(preemptor), victims: victims.map(({ pod }) => podKey(pod)) }
+    log.debug('pods are evicted for others', told)
     this.#evictionsInFlight++
     evictAll()
       .catch((thrown: unknown) => {
-        log.warn('pods could not be evicted for another', { pod: podKey(pod), node: nodeName, error: thrown })
-        for (const { uid } of victims) this.#awaited.get(uid)?.delete(entry)
-        this.#queue.evictionFailed(entry)
+        log.warn('pods could not be evicted for others', { ...told, error: thrown })
+        for (const entry of entries) {
+          for (const { pod } of victims) this.#awaited.get(pod.uid)?.delete(entry)
+          this.#queue.evictionFailed(entry)
+        }
       })
       .finally(() => {
         this.#evictionsInFlight--
@@ -1187,8 +1270,32 @@ const isOvercommitted = (cluster: ClusterState, nodeName: string, { shape }: Pod
 }
 
 /** Those of the victims that have not begun to leave. */
-const stillThere = ({ victims }: Preemption): ReadonlySet<string> =>
+const stillThere = (victims: readonly Pod[]): ReadonlySet<string> =>
   new Set(victims.filter(({ deleting }) => !deleting).map(({ uid }) => uid))
+
+/** Who leaves the node for the gang where a member would go; nothing if nobody has to. */
+const preemptionFor = (
+  member: GangMember,
+  preemption: GangPreemption<GangMember> | undefined,
+): Pick<DecisionFacts, 'preemption'> => {
+  const node = preemption?.nominations.get(member)
+  if (preemption === undefined || node === undefined) return {}
+  const there = preemption.victims.filter(({ nodeName }) => nodeName === node)
+  if (there.length === 0) return {}
+  return { preemption: { node, victims: there.map(({ pod }) => podKey(pod)) } }
+}
+
+/** Those of the victims that nobody has told to leave yet. */
+const toEvict = ({ victims }: GangPreemption<GangMember>): GangVictim[] => victims.filter(({ pod }) => !pod.deleting)
+
+const preemptorOf = ({ namespace, name, object }: Gang, schedulerName: string): Preemptor => ({
+  kind: 'podgroup',
+  namespace,
+  name,
+  // Only a group with an object has one.
+  uid: object?.uid ?? `${namespace}/${name}`,
+  schedulerName,
+})
 
 /** Facts of a decision that no cycle made. */
 const factsOf = (message: string, wakesOn: readonly string[]): DecisionFacts => ({

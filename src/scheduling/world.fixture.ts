@@ -24,6 +24,8 @@ import {
   type ClaimBinder,
   type Evictor,
   type FailureReason,
+  type GangReport,
+  type Preemptor,
   type Reporter,
   type SchedulingObserver,
 } from './ports.ts'
@@ -128,7 +130,7 @@ export class MemoryEvictor implements Evictor {
   readonly evicted: string[] = []
   readonly waiting: { readonly victim: Pod; answer(failure?: Error): void }[] = []
 
-  evict(victim: Pod, _preemptor: Pod, signal: AbortSignal): Promise<boolean> {
+  evict(victim: Pod, _preemptor: Preemptor, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const request = {
         victim,
@@ -175,6 +177,7 @@ export class MemoryReporter implements Reporter {
   readonly lines: string[] = []
   /** pod -> the nominated node that was written last */
   readonly nominations = new Map<string, string>()
+  readonly gangs: string[] = []
   drained = 0
 
   scheduled(pod: Pod, nodeName: string): void {
@@ -190,8 +193,12 @@ export class MemoryReporter implements Reporter {
     this.lines.push(`${pod.name} is nominated no more`)
   }
 
-  preempted(victim: Pod, preemptor: Pod, nodeName: string): void {
+  preempted(victim: Pod, preemptor: Preemptor, nodeName: string): void {
     this.lines.push(`${victim.name} leaves ${nodeName} for ${preemptor.name}`)
+  }
+
+  gang({ group, message, outcome }: GangReport): void {
+    this.gangs.push(`${group.name} ${outcome}${message === '' ? '' : `: ${message}`}`)
   }
 
   drain(): Promise<void> {

@@ -1,5 +1,5 @@
 import { StowageError, messageOf } from '../errors/catalogue.ts'
-import type { Taint } from '../cluster/objects.ts'
+import type { ContainerImage, Taint } from '../cluster/objects.ts'
 import { quantityMilli } from '../cluster/quantity.ts'
 
 /** What a virtual node offers. */
@@ -10,6 +10,12 @@ export interface NodeShape {
   /** beside those that every virtual node gets */
   readonly labels: Readonly<Record<string, string>>
   readonly taints: readonly Taint[]
+  /** @default none */
+  readonly annotations?: Readonly<Record<string, string>>
+  /** what lies on its disk. @default nothing */
+  readonly images?: readonly ContainerImage[]
+  /** status.declaredFeatures. @default none */
+  readonly declaredFeatures?: readonly string[]
 }
 
 /** The shape of a node when nobody says otherwise. */

@@ -83,6 +83,7 @@ export const nodeObject = (shape: NodeShape, index: number, nowMs: number): Node
         [VIRTUAL_NODE_LABEL]: 'true',
         ...shape.labels,
       },
+      ...(shape.annotations === undefined ? {} : { annotations: { ...shape.annotations } }),
     },
     spec: {
       podCIDR: `${podAddress(index, 0)}/22`,
@@ -92,6 +93,8 @@ export const nodeObject = (shape: NodeShape, index: number, nowMs: number): Node
     status: {
       capacity: { ...shape.allocatable },
       allocatable: { ...shape.allocatable },
+      ...(shape.images === undefined ? {} : { images: [...shape.images] }),
+      ...(shape.declaredFeatures === undefined ? {} : { declaredFeatures: [...shape.declaredFeatures] }),
       addresses: [
         { type: 'InternalIP', address: nodeAddress(index) },
         { type: 'Hostname', address: shape.name },

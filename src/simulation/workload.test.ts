@@ -54,6 +54,18 @@ test('the mix is the documented one', () => {
   some(({ pod }) => (pod.spec?.tolerations?.length ?? 0) > 0)
 })
 
+test('where nodes give out shares of their GPUs, pods ask for shares and for whole ones', () => {
+  const arrivals = generate({ nodes: nodeShapes(['cpu=16,stowage.dev/gpu-milli=4000'], 3) })
+  const asked = new Map<string, number>()
+  for (const { pod } of arrivals) {
+    const milli = String(pod.spec?.containers?.[0]?.resources?.requests?.['stowage.dev/gpu-milli'] ?? 'none')
+    asked.set(milli, (asked.get(milli) ?? 0) + 1)
+  }
+  for (const milli of ['100', '200', '250', '500', '1000', '2000', '4000'])
+    assert.ok((asked.get(milli) ?? 0) > 0, milli)
+  assert.equal(asked.size, 8)
+})
+
 test('every pod has its own name, an owner and the scheduler, and names only priority classes that come with it', () => {
   const arrivals = generate()
   const names = new Set(arrivals.map(({ pod }) => pod.metadata?.name))

@@ -1,4 +1,5 @@
 import type { Random } from '../clock/random.ts'
+import { GPU_MILLI_RESOURCE, WHOLE_GPU_MILLI } from '../cluster/gpu-request.ts'
 import type { Container, KubeObject, OwnerReference, PodObject, PodSpec } from '../cluster/objects.ts'
 import { quantityUnits } from '../cluster/quantity.ts'
 import type { Arrival } from './arrivals.ts'
@@ -54,7 +55,8 @@ interface Group {
 
 interface Draw {
   readonly random: Random
-  readonly gpu: { readonly resource: string; readonly most: number } | undefined
+  /** `unit`: how much of the resource one GPU is */
+  readonly gpu: { readonly resource: string; readonly most: number; readonly unit: number } | undefined
 }
 
 interface Template {
@@ -84,6 +86,9 @@ const inZones = (zones: readonly string[]) => ({
   matchExpressions: [{ key: 'topology.kubernetes.io/zone', operator: 'In', values: [...zones] }],
 })
 const zone = (random: Random): string => ZONES[random.below(ZONES.length)] ?? ''
+
+/** Only where nodes give out shares of their GPUs. */
+const SHARED_GPU = 'shared-gpu'
 
 const TEMPLATES: readonly Template[] = [
   {
@@ -181,7 +186,7 @@ const TEMPLATES: readonly Template[] = [
     medianMs: 60_000,
     spec: ({ random, gpu }) => {
       const wanted = Math.min(gpu?.most ?? 0, pick(random, [1, 1, 1, 1, 2, 2, 4, 8]))
-      const devices = gpu === undefined ? {} : { [gpu.resource]: String(wanted) }
+      const devices = gpu === undefined ? {} : { [gpu.resource]: String(wanted * gpu.unit) }
       return {
         restartPolicy: 'Never',
         tolerations: [{ key: gpu?.resource ?? 'nvidia.com/gpu', operator: 'Exists', effect: 'NoSchedule' }],
@@ -198,6 +203,25 @@ const TEMPLATES: readonly Template[] = [
       }
     },
   },
+  {
+    name: SHARED_GPU,
+    weight: 6,
+    ownerKind: 'ReplicaSet',
+    replicas: [1, 2, 4, 8],
+    medianMs: undefined,
+    spec: ({ random }) => {
+      const share = { [GPU_MILLI_RESOURCE]: pick(random, ['100', '200', '250', '500']) }
+      return {
+        containers: [
+          {
+            name: 'serve',
+            image: 'vllm/vllm-openai:v0.11',
+            resources: { requests: { cpu: '1', memory: '4Gi', ...share }, limits: share },
+          },
+        ],
+      }
+    },
+  },
 ]
 /** Share of groups that are created with a scheduling gate. */
 const GATED = 0.02
@@ -208,8 +232,9 @@ const gpuOf = (nodes: readonly NodeShape[]): Draw['gpu'] => {
   let best: Draw['gpu']
   for (const { allocatable } of nodes) {
     for (const [resource, quantity] of Object.entries(allocatable)) {
-      const most = resource.endsWith('/gpu') ? quantityUnits(quantity) : 0
-      if (most > (best?.most ?? 0)) best = { resource, most }
+      const unit = resource === GPU_MILLI_RESOURCE ? WHOLE_GPU_MILLI : 1
+      const most = resource.endsWith('/gpu') || unit > 1 ? Math.floor(quantityUnits(quantity) / unit) : 0
+      if (most > (best?.most ?? 0)) best = { resource, most, unit }
     }
   }
   return best
@@ -282,7 +307,9 @@ const nextPod = (
  * A synthetic mix of what runs in clusters. All shares are of pods, on average:
  * web 38 %, api 26 % (with a sidecar, a node selector, a fifth bound to two zones), cache 10 % (high priority, a third with
  * a host port), batch 20 % (low priority, an init container, ends), gpu 6 % (1, 2, 4 or 8 GPUs with 2 CPU and 8 GiB each,
- * ends; only where nodes have GPUs). Pods come in groups of one owner, which share everything but their names; 2 % of the
+ * ends; only where nodes have GPUs); where nodes give out shares of GPUs (`stowage.dev/gpu-milli`) also shared-gpu with the
+ * weight of gpu (100, 200, 250 or 500 thousandths of one GPU with 1 CPU and 4 GiB, runs until deleted): then all shares above
+ * are of 94 % of the pods. Pods come in groups of one owner, which share everything but their names; 2 % of the
  * groups are gated. Requests are drawn evenly from the few sizes of a template. Durations are log-normal: median 30 s
  * (batch) or 60 s (gpu), sigma 0.8. Arrivals are a Poisson process, given how many there are: uniform in the span, sorted.
  * @returns ascending by time
@@ -290,7 +317,10 @@ const nextPod = (
 export const syntheticWorkload = (options: WorkloadOptions): Arrival[] => {
   const { random } = options
   const draw: Draw = { random, gpu: gpuOf(options.nodes) }
-  const templates = TEMPLATES.filter(({ name }) => name !== 'gpu' || draw.gpu !== undefined)
+  const templates = TEMPLATES.filter(
+    ({ name }) =>
+      (name !== 'gpu' || draw.gpu !== undefined) && (name !== SHARED_GPU || draw.gpu?.resource === GPU_MILLI_RESOURCE),
+  )
   const total = templates.reduce((sum, { weight }) => sum + weight, 0)
   const groups = new Map<Template, Group>()
   let number = 0

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import type { Clock } from '../clock/clock.ts'
 import { type Random, seededRandom } from '../clock/random.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
+import type { GangSource } from '../cluster/gangs.ts'
 import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
 import { podKey } from '../cluster/pod.ts'
 import { CPU, MEMORY } from '../cluster/resources.ts'
@@ -177,6 +178,8 @@ export class SchedulingSystem {
   readonly #configuration: Configuration
   readonly #startedMs: number
   readonly #reporter: ApiReporter
+  /** where the PodGroups of each API are that the server has */
+  readonly #groupKinds = new Map<GangSource, ResourceKind>()
   readonly #watches: {
     readonly kind: string
     readonly watch: { readonly synced: boolean; readonly silentMs: number }
@@ -221,10 +224,13 @@ export class SchedulingSystem {
       random: random.fork(),
       hostname: hostname(),
       bindsInFlight: () => binder.inFlight,
-      onGivenUp: (pod, what, why) => {
+      groupKind: (source) => this.#groupKinds.get(source),
+      onForbidden: (source, why) =>
+        log.warn('the status of PodGroups may not be written: grant "patch" on podgroups/status', { api: source, why }),
+      onGivenUp: (about, what, why) => {
         // The first, the tenth, the hundredth: a server that takes none must not fill the log too.
         if (Number.isInteger(Math.log10(++this.#reportsGivenUp)))
-          log.warn('a report was given up', { pod: podKey(pod), what, why, soFar: this.#reportsGivenUp })
+          log.warn('a report was given up', { about: podKey(about), what, why, soFar: this.#reportsGivenUp })
       },
     })
     this.#model = openLanguageModel({
@@ -641,7 +647,10 @@ export class SchedulingSystem {
       clock,
       random: seededRandom(this.#configuration.scheduling.seed),
       signal: this.#reading.signal,
-      onServed: (source, kind) => this.#read(kind, this.scheduler.podGroups[source]),
+      onServed: (source, kind) => {
+        this.#groupKinds.set(source, kind)
+        this.#read(kind, this.scheduler.podGroups[source])
+      },
       onTrouble: (why) => log.warn('cannot find out which PodGroups are served', { why }),
     })
   }

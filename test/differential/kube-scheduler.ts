@@ -7,6 +7,7 @@ import { systemClock } from '../../src/clock/clock.ts'
 import { seededRandom } from '../../src/clock/random.ts'
 import type { ObjectFeed } from '../../src/cluster/feed.ts'
 import type {
+  Condition,
   KubeList,
   KubeObject,
   NodeObject,
@@ -16,6 +17,7 @@ import type {
   PodStatus,
   Quantities,
 } from '../../src/cluster/objects.ts'
+import { SELECTED_NODE } from '../../src/cluster/volumes.ts'
 import { type Connection, openConnection } from '../../src/kubernetes/connection.ts'
 import { ListWatch } from '../../src/kubernetes/list-watch.ts'
 import {
@@ -219,6 +221,13 @@ const CLAIMS = '/api/v1/namespaces/default/persistentvolumeclaims'
 
 const keyOf = ({ metadata }: KubeObject): string => `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
 
+const scheduledOf = ({ status }: PodObject): Condition | undefined =>
+  status?.conditions?.find(({ type }) => type === 'PodScheduled')
+
+/** Names of the claims that a pod names. */
+export const claimsOf = ({ spec }: PodObject): string[] =>
+  (spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [])
+
 const same = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
   a.size === b.size && [...a].every((name) => b.has(name))
 
@@ -362,25 +371,49 @@ export class KubeScheduler {
 
   /** Waits until kube-scheduler has in its cache what the API server has, and so have we. */
   async settle(): Promise<void> {
-    const placed = new Set<string>()
-    for await (const pod of listObjects<PodObject>(this.#connection, PODS))
-      if (pod.spec?.nodeName) placed.add(keyOf(pod))
-    await this.#podsChanged.until('we have seen the pods', () => {
-      const seen = new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
-      const isOld = ([key, version]: [string, number]): boolean => {
-        const pod = this.#pods.get(key)
-        return pod !== undefined && versionOf(pod) < version
+    for (let waitedMs = 0; ; waitedMs += 1_000) {
+      try {
+        await this.#bothSee(await this.#podNames(), 1_000)
+        break
+      } catch (error) {
+        // A pod may have been bound since they were listed.
+        if (waitedMs >= patienceMs) throw error
       }
-      return (same(seen, placed) && !this.#versions.entries().some(isOld)) || undefined
-    })
+    }
     this.#versions.clear()
+    this.#expected.clear()
+  }
+
+  /** Names of the pods that the API server has, and of those that have a node. */
+  async #podNames(): Promise<{ readonly all: ReadonlySet<string>; readonly placed: ReadonlySet<string> }> {
+    const all = new Set<string>()
+    const placed = new Set<string>()
+    for await (const pod of listObjects<PodObject>(this.#connection, PODS)) {
+      all.add(keyOf(pod))
+      if (pod.spec?.nodeName) placed.add(keyOf(pod))
+    }
+    return { all, placed }
+  }
+
+  async #bothSee(
+    { all, placed }: { readonly all: ReadonlySet<string>; readonly placed: ReadonlySet<string> },
+    atMostMs: number,
+  ): Promise<void> {
+    const isOld = ([key, version]: [string, number]): boolean => {
+      const pod = this.#pods.get(key)
+      return pod !== undefined && versionOf(pod) < version
+    }
+    const wePlaced = (): Set<string> =>
+      new Set([...this.#pods].filter(([, { spec }]) => spec?.nodeName).map(([key]) => key))
+    const weSee = (): boolean =>
+      same(new Set(this.#pods.keys()), all) && same(wePlaced(), placed) && !this.#versions.entries().some(isOld)
+    await this.#podsChanged.until('we have seen the pods', () => weSee() || undefined, atMostMs)
     const log = this.#log
     log.read()
-    await log.changed.until('kube-scheduler has seen the world', () => {
-      if (!same(log.nodes, this.#nodes) || !same(log.placed, placed)) return undefined
-      return this.#expected.entries().every(([name, count]) => (log.updates.get(name) ?? 0) >= count) || undefined
-    })
-    this.#expected.clear()
+    const isDone = ([name, count]: [string, number]): boolean => (log.updates.get(name) ?? 0) >= count
+    const schedulerSees = (): boolean =>
+      same(log.nodes, this.#nodes) && same(log.placed, placed) && this.#expected.entries().every(isDone)
+    await log.changed.until('kube-scheduler has seen the world', () => schedulerSees() || undefined, atMostMs)
   }
 
   /** Waits until kube-scheduler has seen all that has happened to pods up to now: it reads them in one stream. */
@@ -452,19 +485,19 @@ export class KubeScheduler {
   /** Plays the node that starts a placed pod, each a minute after the one before, and reports `reported` of it. */
   async started(pod: PodObject, reported: PodStatus = {}): Promise<void> {
     const startTime = new Date(Date.UTC(2026, 0, 1) + ++this.#startedPods * 60_000).toISOString().replace('.000', '')
-    await this.#patchPod(pod, 'status', { status: { ...reported, phase: 'Running', startTime } })
+    await this.#patchPod(pod, '/status', { status: { ...reported, phase: 'Running', startTime } })
   }
 
   /** From then on `settle` waits until both have seen it. @throws RefusedByApi */
-  async #patchPod(pod: PodObject, subresource: 'status' | 'resize', patch: unknown): Promise<void> {
+  async #patchPod(pod: PodObject, subresource: '' | '/status' | '/resize', patch: unknown): Promise<void> {
     const key = keyOf(pod)
     const { namespace = '', name = '' } = pod.metadata ?? {}
     const path = objectPath(PODS, namespace, name)
     this.#log.read()
     const updates = this.#expected.get(key) ?? this.#log.updates.get(key) ?? 0
     // A start is always new.
-    const before = subresource === 'resize' ? versionOf(await this.#get<PodObject>(path)) : Number.NaN
-    const after = versionOf(await this.#patch<PodObject>(`${path}/${subresource}`, patch, STRATEGIC_MERGE_PATCH))
+    const before = subresource === '/status' ? Number.NaN : versionOf(await this.#get<PodObject>(path))
+    const after = versionOf(await this.#patch<PodObject>(`${path}${subresource}`, patch, STRATEGIC_MERGE_PATCH))
     if (after === before) return
     this.#expected.set(key, updates + 1)
     this.#versions.set(key, after)
@@ -474,32 +507,39 @@ export class KubeScheduler {
   async apply(change: Change, world: World): Promise<NodeNews> {
     switch (change.kind) {
       case 'delete':
+      case 'relabel pod':
       case 'resize': {
         const pod = world.placed[change.pod]
         if (pod === undefined || !this.#pods.has(keyOf(pod))) return undefined
         if (change.kind === 'delete') await this.remove(pod)
-        else await this.#resize(pod, change.requests)
+        else if (change.kind === 'resize') await this.#resize(pod, change.requests)
+        else await this.#patchPod(pod, '', { metadata: { labels: change.labels } })
         await this.settle()
         return undefined
       }
-      case 'add': {
-        const node = await this.#post<NodeObject>(collectionPath(NODES), change.object)
-        this.#nodes.add(node.metadata?.name ?? '')
-        await this.#recountImages()
-        return { seen: node }
-      }
+      case 'add':
+        return this.#addNode(change.object)
       default: {
-        const name = world.nodes[change.node]?.metadata?.name ?? ''
-        return this.#nodes.has(name) ? this.#changeNode(name, change) : undefined
+        const node = world.nodes[change.node]
+        const name = node?.metadata?.name ?? ''
+        if (this.#nodes.has(name)) return this.#changeNode(name, change)
+        return change.kind === 'remove' && node !== undefined ? this.#addNode(node) : undefined
       }
     }
+  }
+
+  async #addNode(object: NodeObject): Promise<NodeNews> {
+    const node = await this.#post<NodeObject>(collectionPath(NODES), object)
+    this.#nodes.add(node.metadata?.name ?? '')
+    await this.#recountImages()
+    return { seen: node }
   }
 
   /** The node may say that it is too small for that, and then nothing happens. */
   async #resize(pod: PodObject, requests: Quantities): Promise<void> {
     const container = pod.spec?.containers?.[0]?.name
     try {
-      await this.#patchPod(pod, 'resize', { spec: { containers: [{ name: container, resources: { requests } }] } })
+      await this.#patchPod(pod, '/resize', { spec: { containers: [{ name: container, resources: { requests } }] } })
     } catch (error) {
       if (!(error instanceof RefusedByApi)) throw error
     }
@@ -556,39 +596,62 @@ export class KubeScheduler {
   /** Creates a pod and waits for what becomes of it. @throws RefusedByApi */
   async decide(pod: PodObject): Promise<Decided> {
     const key = keyOf(pod)
-    const claiming = (pod.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined)
-    const placed = new Set(
-      [...this.#pods]
-        .filter(([, { spec, metadata }]) => spec?.nodeName && metadata?.deletionTimestamp === undefined)
-        .map(([key]) => key),
-    )
+    const claiming = claimsOf(pod).length > 0
+    const staying = this.#staying()
     const created = await this.#create(pod)
     const seen = await this.#podsChanged.until(`kube-scheduler decides about ${key}`, () => {
       const now = this.#pods.get(key)
       if (now === undefined) return undefined
-      const condition = now.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+      const condition = scheduledOf(now)
       // A pod whose claims are still to be bound shows its node so.
       const chosen = now.spec?.nodeName || (claiming && now.status?.nominatedNodeName)
       return chosen || condition?.status === 'False' ? now : undefined
     })
-    const condition = seen.status?.conditions?.find(({ type }) => type === 'PodScheduled')
+    return { created, seen, verdict: await this.#verdictOn(seen, staying) }
+  }
+
+  /** Names of the pods that have a node and are not on their way. */
+  #staying(): ReadonlySet<string> {
+    const stays = ([, { spec, metadata }]: [string, PodObject]): boolean =>
+      Boolean(spec?.nodeName) && metadata?.deletionTimestamp === undefined
+    return new Set([...this.#pods].filter(stays).map(([key]) => key))
+  }
+
+  /** @param staying the pods that stayed before it was tried */
+  async #verdictOn(seen: PodObject, staying: ReadonlySet<string>): Promise<Verdict> {
+    const condition = scheduledOf(seen)
     const refused = condition?.status === 'False'
     const node = seen.spec?.nodeName ?? (refused ? '' : (seen.status?.nominatedNodeName ?? ''))
     const gated = condition?.reason === 'SchedulingGated'
     const message = node === '' && !gated ? (condition?.message ?? '') : ''
     const evicting = Number(/preempting (\d+) victims$/.exec(message)?.[1] ?? 0)
+    const room = seen.status?.nominatedNodeName ?? ''
     return {
-      created,
-      seen,
-      verdict: {
-        outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
-        node: evicting > 0 ? (seen.status?.nominatedNodeName ?? '') : node,
-        victims: evicting > 0 ? await this.#evicted(evicting, seen.status?.nominatedNodeName ?? '', placed) : new Set(),
-        message,
-        feasible: this.#extender.take(seen.metadata?.uid ?? ''),
-        scores: this.#log.takeScores(key),
-      },
+      outcome: node !== '' ? 'bound' : gated ? 'gated' : 'refused',
+      node: evicting > 0 ? room : node,
+      victims: evicting > 0 ? await this.#evicted(evicting, room, staying) : new Set(),
+      message,
+      feasible: this.#extender.take(seen.metadata?.uid ?? ''),
+      scores: this.#log.takeScores(keyOf(seen)),
     }
+  }
+
+  /**
+   * Wakes a pod that lacked room, by a pod that leaves a node which is not there, and waits for what becomes of it now.
+   * @returns undefined if nothing new does
+   */
+  async triesAgain(pod: PodObject): Promise<Decided | undefined> {
+    const key = keyOf(pod)
+    const staying = this.#staying()
+    const before = scheduledOf(pod)?.message
+    await this.#passBarrier()
+    await deleteObject(this.#connection, PODS, 'default', `barrier-${this.#barriers - 1}`, { gracePeriodSeconds: 0 })
+    const find = (): PodObject | undefined => {
+      const now = this.#pods.get(key)
+      return now !== undefined && (now.spec?.nodeName || scheduledOf(now)?.message !== before) ? now : undefined
+    }
+    const seen = await this.#podsChanged.until(`${key} is tried again`, find, 2_500).catch(() => undefined)
+    return seen === undefined ? undefined : { created: seen, seen, verdict: await this.#verdictOn(seen, staying) }
   }
 
   /** Names of so many of these pods once they are gone or on their way, less those of the node that were before. */
@@ -608,23 +671,47 @@ export class KubeScheduler {
     return new Set(find())
   }
 
-  /** Waits until a pod for which room was made is bound. @returns it, undefined if that does not happen soon */
+  /**
+   * Waits until a pod for which room was made is bound, and plays provisioner for it.
+   * @returns it, undefined if that does not happen soon
+   */
   async boundLater(pod: PodObject): Promise<PodObject | undefined> {
-    const find = (): PodObject | undefined => {
+    for (let waitedMs = 0; waitedMs < 4_000; waitedMs += 100) {
       const now = this.#pods.get(keyOf(pod))
-      return now?.spec?.nodeName ? now : undefined
+      if (now?.spec?.nodeName) return now
+      for (const name of claimsOf(pod)) {
+        const node = await this.#nodeOfClaim(name)
+        if (node === undefined) continue
+        const there = node || (now?.status?.nominatedNodeName ?? '')
+        // It may be an earlier pod's that never came to use the claim.
+        return this.provisioned(pod, there, 4_000).catch(() => pause(1_500).then(() => undefined))
+      }
+      await pause(100)
     }
-    return this.#podsChanged.until('the pod is bound', find, 4_000).catch(() => undefined)
+    return undefined
+  }
+
+  /** The node for which kube-scheduler waits for the claim to be bound, '' if it takes a volume that is there; else undefined. */
+  async #nodeOfClaim(name: string): Promise<string | undefined> {
+    const { status, body } = await this.#connection.request({ method: 'GET', path: `${CLAIMS}/${name}` })
+    if (status === 404) return undefined
+    const { metadata, spec } = body as PersistentVolumeClaimObject
+    if (spec?.volumeName !== undefined) return undefined
+    const node = metadata?.annotations?.[SELECTED_NODE]
+    if (node !== undefined) return node
+    const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
+    return volumes.items?.some(({ spec }) => spec?.claimRef?.name === name) ? '' : undefined
   }
 
   /** Plays provisioner and volume controller for a pod that goes to `node`. @returns it once it is bound */
-  async provisioned(pod: PodObject, node: string): Promise<PodObject> {
-    const claims = (pod.spec?.volumes ?? []).flatMap(
-      ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [],
-    )
-    for (const name of claims) {
-      const claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
+  async provisioned(pod: PodObject, node: string, atMostMs = patienceMs): Promise<PodObject> {
+    for (const name of claimsOf(pod)) {
+      let claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       if (claim.spec?.volumeName !== undefined) continue
+      // Not before kube-scheduler has asked for it: what it writes to the claim would be refused as outdated.
+      for (let waitedMs = 0; waitedMs < 2_000 && (await this.#nodeOfClaim(name)) === undefined; waitedMs += 20)
+        await pause(20)
+      claim = await this.#get<PersistentVolumeClaimObject>(`${CLAIMS}/${name}`)
       // A volume that was there already is reserved for the claim; else one is asked for by an annotation.
       const volumes = await this.#get<KubeList<PersistentVolumeObject>>(VOLUMES)
       let volume = volumes.items?.find(({ spec }) => spec?.claimRef?.name === name)
@@ -656,10 +743,11 @@ export class KubeScheduler {
       })
       await this.#patch(`${CLAIMS}/${name}/status`, { status: { phase: 'Bound' } })
     }
-    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, () => {
+    const find = (): PodObject | undefined => {
       const now = this.#pods.get(keyOf(pod))
       return now?.spec?.nodeName ? now : undefined
-    })
+    }
+    return this.#podsChanged.until(`pod ${keyOf(pod)} is bound`, find, atMostMs)
   }
 
   /** As they are now: kube-scheduler writes to them too. */

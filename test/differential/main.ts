@@ -5,7 +5,7 @@ import type { NodeObject, PodObject } from '../../src/cluster/objects.ts'
 import { realControlPlane } from '../real-control-plane.ts'
 import { type Difference, differences } from './comparison.ts'
 import { explanations, invisibleMutants } from './explained.ts'
-import { type Decided, KubeScheduler, RefusedByApi, type Verdict } from './kube-scheduler.ts'
+import { claimsOf, type Decided, KubeScheduler, type PodNews, RefusedByApi, type Verdict } from './kube-scheduler.ts'
 import { known, mutants, Stowage } from './stowage.ts'
 import { CASES_PER_WORLD, generateWorld, type World } from './worlds.ts'
 
@@ -45,7 +45,7 @@ if (realControlPlane.skip !== false)
   stop(`${realControlPlane.skip}, kube-scheduler beside them; CONTRIBUTING.md says more`)
 
 /** How many nodes, scores and messages were held against each other. */
-const checked = { bound: 0, refused: 0, gated: 0, feasibleNodes: 0, scores: 0, victims: 0 }
+const checked = { bound: 0, refused: 0, gated: 0, again: 0, feasibleNodes: 0, scores: 0, victims: 0 }
 const explained = new Map<string, number>()
 const found: { seed: number; world: number; case: number; differences: string[]; pod: unknown; nodes: unknown }[] = []
 /** mutant -> number of the first case that shows it */
@@ -115,7 +115,7 @@ const judge = ({ world, number, nodes }: Scene, pod: PodObject, all: readonly Di
 }
 
 const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
-  const { nodes, ours } = scene
+  const { nodes } = scene
   cases++
   checked[verdict.outcome]++
   if (verdict.outcome === 'bound') checked.feasibleNodes += nodes.size
@@ -124,6 +124,11 @@ const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
   const reasons = /nodes are available: (.*?)\.?(?: preemption: .*)?$/s.exec(verdict.message)?.[1] ?? ''
   for (const [, reason = ''] of reasons.matchAll(/(?:^|, )\d+ (.+?)(?=, \d+ |$)/g))
     messages.set(reason, (messages.get(reason) ?? 0) + 1)
+  compareVerdicts(scene, pod, verdict)
+}
+
+const compareVerdicts = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
+  const { ours } = scene
   const all = differences(verdict, ours.decide(pod), known.scores)
   judge(scene, pod, all)
   for (const mutant of mutating) {
@@ -132,12 +137,37 @@ const compare = (scene: Scene, pod: PodObject, verdict: Verdict): void => {
   }
 }
 
+/** kube-scheduler heeds that of a pod that has only been nominated yet where a placed one keeps others away, too (README.md). */
+const keepsOthersAway = ({ spec }: PodObject): boolean =>
+  spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution !== undefined
+
+/** A pod is tried once more while its victims go; half of those nodes are cordoned before, so that it has to look elsewhere. */
+const tryAgain = async (theirs: KubeScheduler, scene: Scene, pod: PodObject, nodeName: string): Promise<PodObject> => {
+  const { world, number, ours } = scene
+  const node = world.nodes.findIndex(({ metadata }) => metadata?.name === nodeName)
+  if (number % 2 === 0 && node >= 0) {
+    const news = await theirs.apply({ kind: 'cordon', node, unschedulable: true }, world)
+    if (news !== undefined) ours.seeNode(news)
+  }
+  // It may be bound already, where victims that are only going make room enough.
+  const isItself = (one: PodNews): boolean => 'seen' in one && one.seen.metadata?.uid === pod.metadata?.uid
+  const news = theirs.takeNews()
+  ours.seePods([...news.filter((one) => !isItself(one)), { seen: pod }])
+  const again = await theirs.triesAgain(pod)
+  if (again !== undefined) {
+    checked.again++
+    compareVerdicts(scene, pod, again.verdict)
+  }
+  ours.seePods([...news.filter(isItself), ...theirs.takeNews()])
+  return again?.seen ?? pod
+}
+
 /** @returns whether enough cases have been seen */
 const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> => {
   const began = await theirs.begin(world)
   const ours = new Stowage(began, mutating)
   const nodes = new Map(began.nodes.map((node) => [node.metadata?.name ?? '', node]))
-  /** pods that wait for those who were evicted for them */
+  /** the pod that waits for those who were evicted for it, if any */
   const held: PodObject[] = []
   for (const [number, { change, pod, stays }] of world.cases.entries()) {
     if (cases === wanted) break
@@ -168,9 +198,14 @@ const runWorld = async (theirs: KubeScheduler, world: World): Promise<boolean> =
     if (ours.unsupported(created).length > 0) unsupported++
     else compare(scene, created, verdict)
     let bound = verdict.outcome === 'bound' ? seen : undefined
-    const makesRoom = verdict.victims.size > 0 && stays
+    // One whose claims are being bound would count on its node for a while after it is gone.
+    const stay = world.graceful ? held.length === 0 && !keepsOthersAway(pod) : stays || claimsOf(pod).length > 0
+    const makesRoom = verdict.victims.size > 0 && stay
     if (makesRoom && world.graceful) {
-      held.push(seen)
+      await theirs.settle()
+      const later = await tryAgain(theirs, scene, seen, verdict.node)
+      if (later.spec?.nodeName) await theirs.started(later, pod.status)
+      else held.push(later)
       await theirs.settle()
       continue
     }
@@ -235,7 +270,7 @@ const report = {
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 else {
   process.stdout.write(
-    `${cases} cases in ${report.seconds} s: ${checked.bound} bound, ${checked.refused} refused, ${checked.gated} gated; ` +
+    `${cases} cases in ${report.seconds} s: ${checked.bound} bound, ${checked.refused} refused, ${checked.gated} gated, ${checked.again} tried again; ` +
       `${checked.feasibleNodes} nodes and ${checked.scores} scores and ${checked.victims} victims compared\n` +
       `${differing} differ${explained.size === 0 ? '' : '; explained:'}\n`,
   )

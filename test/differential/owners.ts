@@ -25,14 +25,14 @@ const KINDS = {
   ReplicationController: { apiVersion: 'v1', root: '/api/v1', plural: 'replicationcontrollers' },
 } as const
 /** The kind of each of a world's controllers: at most as many as are named here, so that pods often name one that is there. */
-const KIND_OF: readonly (keyof typeof KINDS)[] = ['ReplicaSet', 'StatefulSet', 'ReplicationController', 'ReplicaSet']
+const KIND_OF: readonly (keyof typeof KINDS)[] = ['StatefulSet', 'ReplicationController', 'ReplicaSet']
 const kindOf = (number: number): keyof typeof KINDS => KIND_OF[number] ?? 'ReplicaSet'
 
 const controller = (namespace: fc.Arbitrary<string>) =>
   record({ namespace, app: constantFrom('web', 'web', 'db'), wide: constantFrom(false, false, true) })
 export type Controller = ReturnType<typeof controller> extends fc.Arbitrary<infer T> ? T : never
 export const controllers = (namespace: fc.Arbitrary<string>): fc.Arbitrary<Controller[]> =>
-  array(controller(namespace), { minLength: 2, maxLength: KIND_OF.length })
+  array(controller(namespace), { minLength: KIND_OF.length, maxLength: KIND_OF.length })
 
 const nameOf = (world: number, number: number): string => `w${world}-owner-${number}`
 

@@ -31,7 +31,8 @@ export const known: Known = {
 
 /** What a version of Stowage does not take notice of, of what the API server tells. */
 interface Blindness {
-  readonly pod?: (pod: PodObject) => PodObject
+  /** @param before as it was seen the last time */
+  readonly pod?: (pod: PodObject, before: PodObject | undefined) => PodObject
   /** @param before as it was seen the last time */
   readonly node?: (news: NonNullable<NodeNews>, before: NodeObject | undefined) => NodeNews
   /** collections of which nothing is seen, by their plurals */
@@ -54,6 +55,15 @@ const blindness: ReadonlyMap<string, Blindness> = new Map<string, Blindness>([
     },
   ],
   ['input resizes that are infeasible', { pod: (pod) => ({ ...pod, status: without(pod.status, 'conditions') }) }],
+  [
+    'input other labels of placed pods',
+    {
+      pod: (pod, before) =>
+        before?.spec?.nodeName === undefined
+          ? pod
+          : { ...pod, metadata: { ...pod.metadata, labels: before.metadata?.labels ?? {} } },
+    },
+  ],
   ['input Services', { without: ['services'] }],
   ['input ReplicaSets', { without: ['replicasets'] }],
   ['input StatefulSets', { without: ['statefulsets'] }],
@@ -79,6 +89,8 @@ const blindness: ReadonlyMap<string, Blindness> = new Map<string, Blindness>([
       }),
     },
   ],
+  ['input pods that terminate', { pod: (pod) => ({ ...pod, metadata: without(pod.metadata, 'deletionTimestamp') }) }],
+  ['input nominated nodes', { pod: (pod) => ({ ...pod, status: without(pod.status, 'nominatedNodeName') }) }],
   ['input user namespaces', { pod: (pod) => ({ ...pod, spec: without(pod.spec, 'hostUsers') }) }],
 ])
 
@@ -203,6 +215,8 @@ class KeptWorld {
   readonly #storage: ReadonlyMap<string, ObjectFeed<KubeObject>>
   readonly #blind: Blindness
   readonly #nodes = new Map<string, NodeObject>()
+  /** by uid */
+  readonly #pods = new Map<string, PodObject>()
   #version = 0
 
   constructor({ namespaces, nodes, others }: Begun, blind: Blindness = {}) {
@@ -263,13 +277,19 @@ class KeptWorld {
   seePods(news: readonly PodNews[]): void {
     this.#version++
     for (const one of news) {
-      if ('seen' in one) this.#cluster.applyPod(this.#read(one.seen))
-      else this.#cluster.removePod(one.goneUid)
+      if ('seen' in one) {
+        const pod = this.#visible(one.seen)
+        this.#pods.set(pod.metadata?.uid ?? '', pod)
+        this.#cluster.applyPod(this.#cluster.readPod(pod))
+      } else {
+        this.#pods.delete(one.goneUid)
+        this.#cluster.removePod(one.goneUid)
+      }
     }
   }
 
-  #read(pod: PodObject): Pod {
-    return this.#cluster.readPod(this.#blind.pod?.(pod) ?? pod)
+  #visible(pod: PodObject): PodObject {
+    return this.#blind.pod === undefined ? pod : this.#blind.pod(pod, this.#pods.get(pod.metadata?.uid ?? ''))
   }
 
   unsupported(pod: PodObject): readonly string[] {
@@ -282,7 +302,7 @@ class KeptWorld {
       decider = new Decider(this.#cluster, this.#budgets, () => this.#version, mutant)
       this.#deciders.set(mutant, decider)
     }
-    return decider.decide(this.#read(pod))
+    return decider.decide(this.#cluster.readPod(this.#visible(pod)))
   }
 
   miscounted(): readonly string[] {

@@ -41,9 +41,11 @@ export type Change =
   | { readonly kind: 'taint'; readonly node: number; readonly taints: readonly Taint[] }
   | { readonly kind: 'cordon'; readonly node: number; readonly unschedulable: boolean }
   | { readonly kind: 'add'; readonly object: NodeObject }
+  /** a node goes, or comes back: its pods stay */
   | { readonly kind: 'remove'; readonly node: number }
   | { readonly kind: 'reshape'; readonly node: number; readonly status: NonNullable<NodeObject['status']> }
   | { readonly kind: 'delete'; readonly pod: number }
+  | { readonly kind: 'relabel pod'; readonly pod: number; readonly labels: Record<string, string | null> }
   /** of its main container, in place */
   | { readonly kind: 'resize'; readonly pod: number; readonly requests: Quantities }
 
@@ -67,7 +69,7 @@ export interface World {
   readonly graceful: boolean
 }
 
-export const CASES_PER_WORLD = 20
+export const CASES_PER_WORLD = 12
 
 /** There from the beginning, in all worlds; the labels are what namespace selectors look at. */
 export const NAMESPACES: Readonly<Record<string, Record<string, string>>> = {
@@ -497,7 +499,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
         : sometimes(70, constantFrom(...Object.keys(PRIORITIES))),
     volumes: ifKnown('VolumeBinding', 'volumes', 25, podVolumes),
     feature: ifKnown('NodeDeclaredFeatures', 'nodes', 12, constantFrom<Feature[]>('restart', 'mount', 'host')),
-    owner: known.constraints.has('PodTopologySpread') ? sometimes(50, owner) : constant(undefined),
+    owner: known.constraints.has('PodTopologySpread') ? sometimes(80, owner) : constant(undefined),
     resizing: of('nodes', 15, resizing),
     spread: ifKnown('PodTopologySpread', 'topology', 25, spreading),
     podAffinity: ifKnown('InterPodAffinity', 'topology', 15, podAffinity),
@@ -685,6 +687,14 @@ const change = (nodes: number, placed: number, focus: Focus): fc.Arbitrary<Drawn
     changes.push(record({ kind: constant('delete' as const), pod }))
     changes.push(
       record({
+        kind: constant('relabel pod' as const),
+        pod,
+        // Not those that matchLabelKeys name: what a pod has of them when it is created stays in its selectors.
+        labels: constantFrom(...APPS, null).map((app) => ({ app })),
+      }),
+    )
+    changes.push(
+      record({
         kind: constant('resize' as const),
         pod,
         requests: constantFrom<Quantities[]>({ cpu: '50m' }, { cpu: '1500m' }, { memory: '2Gi' }, { memory: '32Mi' }),
@@ -715,16 +725,20 @@ const budgetOf = (
 })
 
 const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
-  tuple(
-    oneof(
-      { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
-      { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
-    ),
-    integer({ min: 0, max: 45 }),
+  (focusOf(number) === 'preemption'
+    ? // Few nodes with many pods: else there is room.
+      tuple(integer({ min: 1, max: 6 }), integer({ min: 15, max: 45 }))
+    : tuple(
+        oneof(
+          { weight: 1, arbitrary: integer({ min: 1, max: 3 }) },
+          { weight: 4, arbitrary: integer({ min: 5, max: 16 }) },
+        ),
+        integer({ min: 0, max: 45 }),
+      )
   ).chain(([nodes, placed]) =>
     record({
       modest: focusOf(number).startsWith('volumes') ? constant(true) : weighted([1, false], [2, true]),
-      graceful: weighted([3, false], [1, true]),
+      graceful: weighted([focusOf(number) === 'preemption' ? 1 : 6, false], [2, true]),
       shapes: array(nodeShape(focusOf(number)), { minLength: nodes, maxLength: nodes }),
       placed: array(tuple(integer({ min: 0, max: nodes - 1 }), podParts(known, number, nodes)), {
         minLength: placed,

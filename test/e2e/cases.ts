@@ -246,7 +246,8 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
       assert.equal((await cluster.event('rank-0', 'FailedScheduling')).note, words)
       await cluster.create(member('rank-2'))
       const refused =
-        'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/rank-2: 0/2 nodes are available: 2 Insufficient cpu.'
+        'minCount (3) cannot be satisfied: 2 scheduled, 0 remaining. default/rank-2: 0/2 nodes are available: 2 Insufficient cpu. ' +
+        'pod group preemption: No preemption victims found for incoming preemptor'
       for (const name of ['rank-0', 'rank-1', 'rank-2']) assert.equal(await cluster.refused(name), refused)
       const told = system.decisions.explain('default', 'rank-0')
       assert.ok(told)

@@ -76,7 +76,7 @@ export interface EventObject extends KubeObject {
 const patienceMs = 30_000
 
 /** All objects of one kind as a watch tells them. */
-class Watched<T extends KubeObject> implements ObjectFeed<T> {
+export class Watched<T extends KubeObject> implements ObjectFeed<T> {
   readonly objects = new Map<string, T>()
   readonly #lookers = new Set<() => void>()
 
@@ -131,15 +131,24 @@ export class Cluster {
 
   constructor(kubeconfigPath: string) {
     this.connection = openConnection({ kubeconfig: kubeconfigPath, env: {} })
-    const watch = <T extends KubeObject>(kind: ResourceKind, feed: Watched<T>): Promise<void> =>
-      new ListWatch<T>({
-        connection: this.connection,
-        clock: systemClock,
-        random: seededRandom(2),
-        path: collectionPath(kind),
-        feed,
-      }).run(this.#ended.signal)
-    this.#watches = [watch(PODS, this.pods), watch(EVENTS, this.events)]
+    this.#watches = [this.#watch(PODS, this.pods), this.#watch(EVENTS, this.events)]
+  }
+
+  #watch<T extends KubeObject>(kind: ResourceKind, feed: Watched<T>): Promise<void> {
+    return new ListWatch<T>({
+      connection: this.connection,
+      clock: systemClock,
+      random: seededRandom(2),
+      path: collectionPath(kind),
+      feed,
+    }).run(this.#ended.signal)
+  }
+
+  /** Watches one more kind until `close`. */
+  watch<T extends KubeObject>(kind: ResourceKind): Watched<T> {
+    const feed = new Watched<T>()
+    this.#watches.push(this.#watch(kind, feed))
+    return feed
   }
 
   async close(): Promise<void> {

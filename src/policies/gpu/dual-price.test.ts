@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { seededRandom } from '../../clock/random.ts'
 import { node } from '../../../test/builders.ts'
+import { contextOf, everyNode, rank } from '../contract.ts'
 import { createDualPrice } from './dual-price.ts'
 import { normalLoss } from './normal.ts'
 import { chosen, choice, gpuNode, gpuPod, packed, place } from './placing.fixture.ts'
@@ -102,7 +103,7 @@ describe('dual_price', () => {
     }
     assert.deepEqual(gradient('64'), [0, 0])
     // 4 pods of 8 cores for 2 GPUs, on 30 cores. On a, .2 would be left, which nobody can use.
-    assert.deepEqual(gradient('15'), [-0.2, 0])
+    assert.deepEqual(gradient('15'), [-100 * 0.2, 0])
   })
 
   test('a node that is cordoned is no part of what the cluster has', () => {
@@ -115,6 +116,19 @@ describe('dual_price', () => {
     }
     assert.equal(reserved([gpuNode('n', 8), cordoned]), reserved([gpuNode('n', 8), gpuNode('plain', 0)]))
     assert.notEqual(reserved([gpuNode('n', 8), cordoned]), reserved([gpuNode('n', 8), gpuNode('more', 8)]))
+  })
+
+  test('a node on which no single GPUs are known to fit comes after every other', async () => {
+    for (const cpu of ['64', '2']) {
+      const cluster = packed(
+        [gpuNode('taken', 1, { cpu }), gpuNode('free', 8, { cpu })],
+        [{ on: 'taken', pod: gpuPod('q', 900) }],
+      )
+      const waiting = cluster.readPod(gpuPod('p', 1000))
+      const policy = createDualPrice({ classes: [ofWhole(1, 0.5), ofWhole(8, 0.5)] })
+      const { scores } = await rank(policy, waiting, everyNode(cluster), contextOf(cluster))
+      assert.ok((scores[0] ?? 0) < (scores[1] ?? 0), scores.join())
+    }
   })
 
   test('without a workload it packs for the pods it sees, and without GPUs anywhere it fills nodes', () => {

@@ -8,7 +8,7 @@ import { DemandMemos, NEVER, type NodeMemo } from './demand-memos.ts'
 import { Fragmentation } from './fragmentation.ts'
 import { freeCpuMilliOf, NodeAfter, seenBefore } from './node-after.ts'
 import { normalLoss } from './normal.ts'
-import { type CpuPerWorth, cpuPerWorth, idleGpus, Outlook } from './outlook.ts'
+import { type CpuPerWorth, cpuPerWorth, idleGpus, Outlook, SCARCE_CPU_EMPHASIS } from './outlook.ts'
 import { priceHoles } from './prices.ts'
 import { demandOf, type GpuDemand, gpusOf, type GpuWorkload, isShared, typicalPart } from './workload.ts'
 import { expectedWorkload } from './workload-estimate.ts'
@@ -31,8 +31,8 @@ interface Way {
   readonly sum: Float64Array
   /** what FGD's fragmentation falls by, in GPUs; 0 where cpu is not scarce */
   readonly gradient: Float64Array
-  /** thousandths left on the GPU that is shared */
-  readonly hole: Int16Array
+  /** what is left of the GPU that is shared, in GPUs */
+  readonly hole: Float64Array
   /** the GPU that a share takes */
   readonly device: Int16Array
   /** a bit for each large class that the node no longer hosts */
@@ -50,26 +50,26 @@ interface Memo extends NodeMemo {
 const wayFor = (nodes: number): Way => ({
   sum: new Float64Array(nodes),
   gradient: new Float64Array(nodes),
-  hole: new Int16Array(nodes),
+  hole: new Float64Array(nodes),
   device: new Int16Array(nodes),
   lost: new Int32Array(nodes),
 })
 
-/** What was worked out for one workload and one regime. */
-class Prices {
-  readonly worthByMilli: Float64Array
+/** What free GPUs are worth under one workload, in one regime. */
+class Valuation {
+  readonly #byMilli: Float64Array
   readonly #cpu: CpuPerWorth
   readonly #coresPerGpu: number
 
-  constructor(worthByMilli: Float64Array, cpu: CpuPerWorth, cpuScarce: boolean) {
-    this.worthByMilli = worthByMilli
+  constructor(byMilli: Float64Array, cpu: CpuPerWorth, cpuScarce: boolean) {
+    this.#byMilli = byMilli
     this.#cpu = cpu
     this.#coresPerGpu = (cpuScarce ? 1 : CPU_NEED) * cpu.coresPerGpu
   }
 
   /** What `hole` thousandths of a GPU are worth. */
   ofHole(hole: number): number {
-    return hole <= 0 ? 0 : this.worthByMilli[Math.min(hole, WHOLE_GPU_MILLI)]!
+    return hole <= 0 ? 0 : this.#byMilli[Math.min(hole, WHOLE_GPU_MILLI)]!
   }
 
   /** Phi: what `holes`, the worth of a node's free GPUs, comes to with that many cores beside it. */
@@ -102,7 +102,7 @@ export class DualPrice implements Policy {
   #nodeCount = 0
   #unlooked = 0
   #outlook = new Outlook({ classes: [] })
-  #prices = new Prices(new Float64Array(WHOLE_GPU_MILLI + 1), { coresPerGpu: 0, spread: 0 }, false)
+  #valuation = new Valuation(new Float64Array(WHOLE_GPU_MILLI + 1), { coresPerGpu: 0, spread: 0 }, false)
   #fragmentation: Fragmentation | undefined
   readonly #memos = new DemandMemos<Memo>((nodes) => ({
     generation: new Float64Array(nodes).fill(NEVER),
@@ -116,7 +116,7 @@ export class DualPrice implements Policy {
   readonly #premium = new ReusedTerm('modelWanted', -PREMIUM_WEIGHT)
   readonly #hole = new ReusedTerm('holeLeft', -HOLE_WEIGHT)
   readonly #coresLeft = new ReusedTerm('coresLeft', -CORE_WEIGHT)
-  readonly #gradient = new ReusedTerm('fragmentationGradient', 1)
+  readonly #gradient = new ReusedTerm('fragmentationGradient', SCARCE_CPU_EMPHASIS)
   readonly #reused = new ReusedRanking([
     this.#worth,
     this.#reserved,
@@ -136,31 +136,42 @@ export class DualPrice implements Policy {
     const { reservations, premiums } = this.#outlook
     const demand = demandOf(pod.shape)
     const memo = this.#memos.for(pod.shape, cluster)
-    const { generation: known } = memo
+    const { generation: known, coresLeft: coresOf } = memo
+    const { sum: sumOnUsed, lost: lostOnUsed, hole: holeOnUsed, gradient: gradientOnUsed } = memo.onUsed
+    const { sum: sumOnIdle, lost: lostOnIdle, hole: holeOnIdle, gradient: gradientOnIdle } = memo.onIdle
+    const { modelOf } = gpus
     const size = gpusOf(demand)
     const worth = this.#worth.room(count)
     const reserved = this.#reserved.room(count)
     const premium = this.#premium.room(count)
     const hole = this.#hole.room(count)
     const coresLeft = this.#coresLeft.room(count)
-    const gradient = this.#gradient.room(count)
+    const gradient = this.#gradient.room(count).fill(0)
     const scores = this.#reused.room(count)
+    const { cpuScarce } = this.#outlook
     for (let i = 0; i < count; i++) {
       // i < count <= nodes.length; nodes in use lie within each column
       const node = nodes[i]!
       if (known[node] !== generation[node]) this.#workOut(memo, demand, cluster, node)
-      const way = this.#wayOn(memo, node)
-      const kept = way.lost[node] === 0 ? 0 : keptBy(way.lost[node]!, reservations)
-      const wanted = premiums[gpus.modelOf[node]!]! * size
-      const sum = way.sum[node]!
-      const left = way.hole[node]! / WHOLE_GPU_MILLI
-      const cores = memo.coresLeft[node]!
-      worth[i] = sum + HOLE_WEIGHT * left + CORE_WEIGHT * cores - way.gradient[node]!
+      const keptOnUsed = lostOnUsed[node] === 0 ? 0 : keptBy(lostOnUsed[node]!, reservations)
+      const keptOnIdle = lostOnIdle[node] === 0 ? 0 : keptBy(lostOnIdle[node]!, reservations)
+      const isUsed = sumOnUsed[node]! - keptOnUsed >= sumOnIdle[node]! - keptOnIdle
+      const kept = isUsed ? keptOnUsed : keptOnIdle
+      const wanted = premiums[modelOf[node]!]! * size
+      const sum = isUsed ? sumOnUsed[node]! : sumOnIdle[node]!
+      const left = isUsed ? holeOnUsed[node]! : holeOnIdle[node]!
+      const cores = coresOf[node]!
+      let worthAlone = sum + HOLE_WEIGHT * left + CORE_WEIGHT * cores
+      if (cpuScarce) {
+        const fall = isUsed ? gradientOnUsed[node]! : gradientOnIdle[node]!
+        worthAlone -= SCARCE_CPU_EMPHASIS * fall
+        gradient[i] = fall
+      }
+      worth[i] = worthAlone
       reserved[i] = kept
       premium[i] = wanted
       hole[i] = left
       coresLeft[i] = cores
-      gradient[i] = way.gradient[node]!
       scores[i] = sum - kept - PREMIUM_WEIGHT * wanted
     }
     const request = pod.shape.gpu
@@ -199,24 +210,22 @@ export class DualPrice implements Policy {
     this.#cluster = cluster
     this.#models = models
     const { byMilli } = priceHoles(workload)
-    this.#prices = new Prices(byMilli, cpuPerWorth(workload, byMilli), cpuScarce)
+    this.#valuation = new Valuation(byMilli, cpuPerWorth(workload, byMilli), cpuScarce)
     this.#fragmentation = cpuScarce ? new Fragmentation(typicalPart(workload)) : undefined
     this.#memos.clear()
   }
 
   /** The better of the two ways on a node, with what other nodes can host now. */
   #wayOn({ onUsed, onIdle }: Memo, node: NodeIndex): Way {
-    // a node in use
-    const idle = onIdle.sum[node]!
-    if (idle === Number.NEGATIVE_INFINITY) return onUsed
     const { reservations } = this.#outlook
+    // a node in use
     const used = onUsed.sum[node]! - keptBy(onUsed.lost[node]!, reservations)
-    return used >= idle - keptBy(onIdle.lost[node]!, reservations) ? onUsed : onIdle
+    return used >= onIdle.sum[node]! - keptBy(onIdle.lost[node]!, reservations) ? onUsed : onIdle
   }
 
   #workOut(memo: Memo, demand: GpuDemand, cluster: ClusterView, node: NodeIndex): void {
     const { gpus } = cluster
-    const prices = this.#prices
+    const valuation = this.#valuation
     const after = this.#after
     const freeCpuMilli = freeCpuMilliOf(cluster, node)
     const leftCpuMilli = freeCpuMilli - demand.cpuMilli
@@ -228,15 +237,15 @@ export class DualPrice implements Policy {
     memo.coresLeft[node] = coresLeft
     memo.generation[node] = cluster.generation[node]!
     let holes = 0
-    for (let gpu = 0; gpu < count; gpu++) holes += prices.ofHole(free[gpu]!)
-    const worthBefore = prices.ofNode(holes, freeCpuMilli / 1000)
+    for (let gpu = 0; gpu < count; gpu++) holes += valuation.ofHole(free[gpu]!)
+    const worthBefore = valuation.ofNode(holes, freeCpuMilli / 1000)
     const fragmentBefore = this.#fragmentation?.of(freeCpuMilli, model, gpus.models, free, 0, count) ?? 0
     const idle = idleGpus(free, 0, count)
     const consider = (way: Way, holesLeft: number, hole: number, device: number): void => {
-      const worth = prices.ofNode(holesLeft, coresLeft) - worthBefore
+      const worth = valuation.ofNode(holesLeft, coresLeft) - worthBefore
       const fragment = this.#fragmentation?.of(leftCpuMilli, model, gpus.models, free, 0, count) ?? 0
       const gradient = fragmentBefore - fragment
-      const sum = worth - (HOLE_WEIGHT * hole) / WHOLE_GPU_MILLI - CORE_WEIGHT * coresLeft + gradient
+      const sum = worth - HOLE_WEIGHT * hole - CORE_WEIGHT * coresLeft + SCARCE_CPU_EMPHASIS * gradient
       if (sum <= way.sum[node]!) return
       way.sum[node] = sum
       way.gradient[node] = gradient
@@ -256,8 +265,8 @@ export class DualPrice implements Policy {
         free[gpu] = hole
         consider(
           left >= WHOLE_GPU_MILLI ? onIdle : onUsed,
-          holes - prices.ofHole(left) + prices.ofHole(hole),
-          hole,
+          holes - valuation.ofHole(left) + valuation.ofHole(hole),
+          hole / WHOLE_GPU_MILLI,
           gpu,
         )
         free[gpu] = left
@@ -268,17 +277,12 @@ export class DualPrice implements Policy {
       consider(onIdle, holes - demand.gpuCount, 0, NO_DEVICE)
       idleLeft -= demand.gpuCount
     }
-    // No constraint leaves such a node as a candidate: nothing is said of it.
-    if (onUsed.sum[node] === onIdle.sum[node]) this.#sayNothing(memo, node)
+    // A device plugin that picks GPUs by itself may still find some: it comes last.
+    if (onUsed.sum[node] === Number.NEGATIVE_INFINITY && onIdle.sum[node] === Number.NEGATIVE_INFINITY)
+      rankLast(memo, node)
     const name = gpus.models[model] ?? ''
     onUsed.lost[node] = this.#lost(freeCpuMilli, leftCpuMilli, idle, idle, name)
     onIdle.lost[node] = this.#lost(freeCpuMilli, leftCpuMilli, idle, idleLeft, name)
-  }
-
-  #sayNothing({ onUsed, coresLeft }: Memo, node: NodeIndex): void {
-    coresLeft[node] = 0
-    for (const column of [onUsed.sum, onUsed.gradient, onUsed.hole]) column[node] = 0
-    onUsed.device[node] = NO_DEVICE
   }
 
   /** A bit for each large class that is hosted with that much free, and not any more with what is left. */
@@ -291,6 +295,17 @@ export class DualPrice implements Policy {
         lost |= 1 << at
     return lost
   }
+}
+
+/** Below every score: no node has as many GPUs to lose. */
+const LAST = -1e6
+
+const rankLast = ({ onUsed, coresLeft }: Memo, node: NodeIndex): void => {
+  onUsed.sum[node] = LAST
+  onUsed.gradient[node] = 0
+  onUsed.hole[node] = 0
+  onUsed.device[node] = NO_DEVICE
+  coresLeft[node] = 0
 }
 
 /** What is kept for the classes of these bits. */

@@ -56,3 +56,10 @@ test('summed up beforehand it is what the definition says of every node, overcom
     { numRuns: 500, seed: 20260101 },
   )
 })
+
+test('kinds that ask for more GPUs than any machine has cost nothing but their share', () => {
+  const absurd = { cpuMilli: 1, gpuMilli: 1000, gpuCount: 1_000_000_000, models: [], weight: 1 }
+  const usual = { cpuMilli: 1, gpuMilli: 1000, gpuCount: 2, models: [], weight: 3 }
+  const fragmentation = new Fragmentation(workloadOf([absurd, usual]))
+  assert.equal(fragmentation.of(1000, 0, MODELS, Int32Array.of(1000, 1000), 0, 2), 0.25 * 2)
+})

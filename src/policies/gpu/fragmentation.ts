@@ -1,4 +1,4 @@
-import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
+import { GPUS_PER_NODE_AT_MOST, WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import { allowsModel, type GpuWorkload, isShared } from './workload.ts'
 
 /** Weights of the classes that one model of GPU may serve, summed up. */
@@ -34,7 +34,8 @@ export class Fragmentation {
     const sizes = [...new Set(withGpus.filter(isShared).map(({ gpuMilli }) => gpuMilli))].sort((a, b) => a - b)
     this.#sizes = sizes.length + 1
     this.#sizeRank = Uint16Array.from({ length: WHOLE_GPU_MILLI + 1 }, (_, milli) => rankIn(sizes, milli))
-    this.#mostGpus = withGpus.reduce((most, one) => (isShared(one) ? most : Math.max(most, one.gpuCount)), 0)
+    const most = withGpus.reduce((so, one) => (isShared(one) ? so : Math.max(so, one.gpuCount)), 0)
+    this.#mostGpus = Math.min(most, GPUS_PER_NODE_AT_MOST)
   }
 
   /**

@@ -45,6 +45,10 @@ export const normalLoss = (z: number): number => {
 export const poissonAtLeast = (least: number, mean: number): number => {
   if (least <= 0) return 1
   if (mean <= 0) return 0
+  // So far from the mean the other side is below 1e-20.
+  const far = 10 * Math.sqrt(mean) + 50
+  if (least > mean + far) return 0
+  if (least < mean - far) return 1
   // Beyond this the sum takes long and the normal distribution is as good (with the continuity correction).
   if (mean > 1e5) return normalTail((least - 0.5 - mean) / Math.sqrt(mean))
   let logFactorial = 0

@@ -6,6 +6,11 @@ import { allowsModel, type GpuClass, gpusOf, type GpuWorkload, isShared } from '
 
 /** Cpu asked for, over cpu there is, when all GPUs are asked for: from here on cpu is what runs out first. */
 const SCARCE_CPU_LOAD = 1.05
+/**
+ * How much more GPUs count there that are lost to fragments and to large pods, against what the rest may still be worth, which
+ * then only decides between equals. Found by search on lists with 30 and 40 % of pods without GPUs (docs/simulator/packing.md).
+ */
+export const SCARCE_CPU_EMPHASIS = 100
 /** Share of the GPUs up to which pods are expected to find a place. */
 const PLACED_SHARE = 0.96
 /** Reservations below this are none. */
@@ -24,7 +29,7 @@ const isWithin = (inner: GpuClass, outer: GpuClass): boolean =>
 export class Outlook {
   /** classes with two GPUs or more */
   readonly large: readonly GpuClass[]
-  /** of each of `large`: what the last place for it is worth, in GPUs */
+  /** of each of `large`: what the last place for it is worth in the score, in GPUs */
   readonly reservations: Float64Array
   /** by model number: share of the model's GPUs that pods will ask for which may have few others, 0 to 1 */
   premiums = new Float64Array(0)
@@ -89,7 +94,8 @@ export class Outlook {
     const podsToCome = this.#gpusPerPod > 0 ? Math.max(0, PLACED_SHARE * capacity - used) / this.#gpusPerPod : 0
     for (const [at, { gpuCount }] of this.large.entries()) {
       const reservation = gpuCount * poissonAtLeast(hosts[at]!, this.#rivals[at]! * podsToCome)
-      this.reservations[at] = reservation < LEAST_RESERVATION ? 0 : reservation
+      this.reservations[at] =
+        reservation < LEAST_RESERVATION ? 0 : reservation * (this.cpuScarce ? SCARCE_CPU_EMPHASIS : 1)
     }
     this.#wantModels(gpus.models, podsInAll)
   }

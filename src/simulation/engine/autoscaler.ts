@@ -5,13 +5,15 @@ import { ClusterState } from '../../cluster/state.ts'
 import { ALLOWED, type Check, type Constraint, isPodRefusal } from '../../constraints/constraint.ts'
 import { createConstraints } from '../../constraints/registry.ts'
 import type { NodeShape } from '../node-shapes.ts'
-import { nodeObject } from '../virtual-node-object.ts'
+import { simulatedNode } from './simulated-node.ts'
 import type { AutoscalerOptions } from './options.ts'
 
 const MOST_ADDED = 100
 const REACT_MS = 10_000
 const START_MS = 60_000
 export const IDLE_MS = 600_000
+/** A pod for which so many nodes came, and which is on none of them, gets no more: something else keeps it waiting. */
+const NODES_FOR_ONE = 3
 /** Pods looked at in one go: the rest is looked at when these are placed. */
 const PODS_AT_MOST = 2000
 
@@ -34,6 +36,8 @@ export class Autoscaler {
   readonly #options: AutoscalerOptions
   readonly #cluster: AutoscaledCluster
   readonly #starting: NodeShape[] = []
+  /** how many nodes were ordered because of a pod, by uid */
+  readonly #ordered = new Map<string, number>()
   #armed = false
   #made = 0
   #added = 0
@@ -69,9 +73,15 @@ export class Autoscaler {
     let looked = 0
     let early = false
     for (const { pod, sinceMs } of this.#cluster.waiting()) {
-      if (nowMs - sinceMs < reactMs) early = true
-      else if (looked++ < PODS_AT_MOST && !imagined.place(pod) && this.#added + imagined.made.length < mostAdded)
-        imagined.placeOnNew(pod, this.#options.shapes)
+      if (nowMs - sinceMs < reactMs) {
+        early = true
+        continue
+      }
+      if (looked++ >= PODS_AT_MOST) break
+      if (imagined.place(pod) || this.#added + imagined.made.length >= mostAdded) continue
+      const uid = pod.metadata?.uid ?? ''
+      const ordered = this.#ordered.get(uid) ?? 0
+      if (ordered < NODES_FOR_ONE && imagined.placeOnNew(pod, this.#options.shapes)) this.#ordered.set(uid, ordered + 1)
     }
     for (const shape of imagined.made) {
       const named: NodeShape = { ...shape, name: `${shape.name}-auto-${this.#made++}` }
@@ -116,20 +126,22 @@ class ImaginedNodes {
     return false
   }
 
-  placeOnNew(object: PodObject, shapes: readonly NodeShape[]): void {
+  /** Adds a node of the first shape that takes the pod. @returns false if none does */
+  placeOnNew(object: PodObject, shapes: readonly NodeShape[]): boolean {
     for (const shape of shapes) {
       const name = this.#add(shape)
       if (this.place(object)) {
         this.made.push(shape)
-        return
+        return true
       }
       this.#state.removeNode(name)
     }
+    return false
   }
 
   #add(shape: NodeShape): string {
     const name = `imagined-${this.#nodes++}`
-    this.#state.applyNode(this.#state.readNode(nodeObject({ ...shape, name }, 0, 0)))
+    this.#state.applyNode(this.#state.readNode(simulatedNode({ ...shape, name }, name)))
     return name
   }
 

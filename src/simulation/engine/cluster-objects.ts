@@ -29,10 +29,12 @@ const KINDS = new Map<string, readonly [resource: string, feed: (of: Scheduler) 
     ['StorageClass', ['storageclasses.storage.k8s.io', ({ storage }) => storage.classes]],
     ['CSINode', ['csinodes', ({ storage }) => storage.csiNodes]],
     ['CSIDriver', ['csidrivers', ({ storage }) => storage.csiDrivers]],
+    ['VolumeAttachment', ['volumeattachments.storage.k8s.io', ({ storage }) => storage.attachments]],
     ['CSIStorageCapacity', ['csistoragecapacities', ({ storage }) => storage.capacities]],
     ['Service', ['services', ({ selectors }) => selectors?.services]],
     ['ReplicaSet', ['replicasets', ({ selectors }) => selectors?.replicaSets]],
     ['StatefulSet', ['statefulsets', ({ selectors }) => selectors?.statefulSets]],
+    ['ReplicationController', ['replicationcontrollers', ({ selectors }) => selectors?.replicationControllers]],
     ['PodGroup', ['podgroups', () => undefined]],
   ],
 )

@@ -10,6 +10,8 @@ export type SimulationEvent =
   /** A pod is evicted, as by a drain: if a controller owns it, another comes in its place. */
   | { readonly kind: 'evict'; readonly namespace: string; readonly name: string }
   | { readonly kind: 'node-add'; readonly node: NodeShape }
+  /** A node that is there is another from now on: labels, taints, room. Its pods stay. */
+  | { readonly kind: 'node-change'; readonly node: NodeShape }
   /** A node goes for good. Its pods are lost; those that a controller owns come again. */
   | { readonly kind: 'node-remove'; readonly node: string }
   /** A node takes no more pods, its pods are evicted, and after `noticeMs` it goes for good. */

@@ -79,6 +79,8 @@ export interface SimulationOptions {
   readonly objects?: readonly KubeObject[]
   /** pods end when the duration in their annotation has passed since they were placed @default true */
   readonly departures?: boolean
+  /** whether controllers make another pod in place of a disrupted one; false: what they made is among the arrivals @default true */
+  readonly remake?: boolean
   /** divides the durations of pods: arrivals compressed by a trace reader come with its speed @default 1 */
   readonly speed?: number
   /** what becomes of a pod that fits nowhere: it waits as in a cluster, or it is given up at once @default 'wait' */
@@ -93,8 +95,8 @@ export interface SimulationOptions {
   /** entries of the time series at most @default 200 */
   readonly samples?: number
   readonly observer?: SimulationObserver
-  /** Told now and then how far the run is, and waited for: whoever shows it, or wants signals to be heard, gets their turn. */
-  readonly progress?: (progress: SimulationProgress) => Promise<void>
+  /** Told now and then how far the run is. A promise is waited for: who wants the event loop to have its turn can give it one. */
+  readonly progress?: (progress: SimulationProgress) => Promise<void> | undefined
   /** ends the run early, with its reason */
   readonly signal?: AbortSignal
 }

@@ -133,6 +133,31 @@ describe('a simulated cluster', () => {
     assert.deepEqual([pods.remade, pods.running, pods.completed, pods.lost], [2, 2, 1, 0])
   })
 
+  it('has pods leave for a gang that matters more, for all of it at once', async () => {
+    const member = (number: number): PodObject =>
+      pod(`gang-${number}`)
+        .cpu(4)
+        .priority(100)
+        .label('stowage.dev/gang', 'training')
+        .annotation('stowage.dev/gang-size', '2')
+        .object()
+    const { disruptions, pods, placed } = await play({
+      nodes: nodes(2),
+      arrivals: [
+        at(0, pod('low-0').cpu(4).object()),
+        at(0, pod('low-1').cpu(4).object()),
+        at(5, member(0)),
+        at(5, member(1)),
+      ],
+    })
+    assert.equal(disruptions.preempted, 2)
+    assert.deepEqual([pods.running, pods.lost, pods.pending], [2, 2, 0])
+    assert.deepEqual(
+      placed.slice(2).map(({ name }) => name),
+      ['gang-0', 'gang-1'],
+    )
+  })
+
   it('keeps a preemptor that is dropped elsewhere while its victims leave', async () => {
     const { pods } = await play({
       nodes: nodes(1),
@@ -343,6 +368,33 @@ describe('nodes of a simulated cluster', () => {
     assert.equal(durationMs, (70 + 300 + 120) * 1000)
   })
 
+  it('are not added again and again for a pod that something else keeps waiting', async () => {
+    const spread = {
+      maxSkew: 1,
+      topologyKey: 'rack',
+      whenUnsatisfiable: 'DoNotSchedule',
+      labelSelector: { matchLabels: { app: 'a' } },
+    }
+    const member = (name: string, racks: readonly string[]): PodObject =>
+      pod(name)
+        .cpu(4)
+        .label('app', 'a')
+        .spec({ topologySpreadConstraints: racks.length > 0 ? [spread] : [] })
+        .object()
+    const { nodes: counts, pods } = await play({
+      nodes: nodes(2).map((shape, rack) => ({ ...shape, labels: { rack: `${rack}` } })),
+      arrivals: [
+        at(0, member('first', [])),
+        at(0, pod('other').cpu(1).object()),
+        // the other rack must be first, and has no room; alone among new nodes it would fit
+        at(1, member('second', ['rack'])),
+      ],
+      autoscaler: { shapes: [{ ...nodes(1, 'cpu=4')[0]!, labels: { rack: '0' } }], idleMs: 60_000 },
+    })
+    assert.equal(pods.pending, 1)
+    assert.deepEqual([counts.addedByAutoscaler, counts.removedByAutoscaler], [3, 3])
+  })
+
   it('are not added for what would fit on none of them, nor beyond what is allowed', async () => {
     const { nodes: counts } = await play({
       nodes: nodes(1),
@@ -403,7 +455,16 @@ const scenario = fc.record({
   events: fc.array(
     fc.record({
       atS: fc.nat(400),
-      kind: fc.constantFrom('pod-gone', 'evict', 'node-remove', 'node-drain', 'node-fail', 'node-recover', 'node-add'),
+      kind: fc.constantFrom(
+        'pod-gone',
+        'evict',
+        'node-remove',
+        'node-drain',
+        'node-fail',
+        'node-recover',
+        'node-add',
+        'node-change',
+      ),
       which: fc.nat(100),
     }),
     { maxLength: 12 },
@@ -449,6 +510,15 @@ const eventOf = (
       return { kind, namespace, name }
     case 'node-add':
       return { kind, node: { ...shapes[0]!, name: `more-${atS}-${which}` } }
+    case 'node-change':
+      return {
+        kind,
+        node: {
+          ...shapes[which % shapes.length]!,
+          labels: { rack: `${which}` },
+          taints: [{ key: 'x', effect: 'NoSchedule' }],
+        },
+      }
     case 'node-drain':
       return { kind, node, noticeMs: 20_000 }
     default:

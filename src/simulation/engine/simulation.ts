@@ -15,16 +15,17 @@ import {
   type SchedulingObserver,
 } from '../../scheduling/ports.ts'
 import { Scheduler } from '../../scheduling/scheduler.ts'
-import { MAX_NODES, type NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../node-shapes.ts'
 import { DURATION_ANNOTATION, parseDurationMs } from '../pod-stages.ts'
 import { evictionDelayMs, noExecuteTaints } from '../taint-eviction.ts'
-import { nodeObject, withoutUnreachableTaints, withUnreachableTaints } from '../virtual-node-object.ts'
+import { withoutUnreachableTaints, withUnreachableTaints } from '../virtual-node-object.ts'
 import { WORKLOAD_GATE } from '../workload.ts'
 import { Autoscaler, IDLE_MS } from './autoscaler.ts'
 import type { Disruption, SimulationEvent, SimulationStep } from './events.ts'
 import { Measures, spreadOf } from './measures.ts'
 import type { SimulatedCluster, SimulationOptions, SimulationProgress } from './options.ts'
 import { PodRecords, SimulatedState } from './pod-records.ts'
+import { simulatedNode } from './simulated-node.ts'
 import { ClusterObjects } from './cluster-objects.ts'
 import type { Shares, SimulationResult } from './result.ts'
 
@@ -50,6 +51,8 @@ const HOUR_MS = 3_600_000
 const SAMPLES = 200
 const REASONS_AT_MOST = 10
 const DIGEST_LINES = 512
+/** Nothing that happens at one moment takes the scheduler so long. */
+const TURNS_AT_MOST = 10_000_000
 /** Events between two words about how far the run is. */
 const STEPS_UNTOLD = 500
 
@@ -79,6 +82,8 @@ interface SimulatedNode {
   object: NodeObject
   /** it is not heard of: its pods stand still */
   silent: boolean
+  /** and that has been noticed */
+  missed: boolean
   /** its end is known */
   leaving: boolean
   /** when nothing was on it any more; for nodes of the autoscaler */
@@ -328,7 +333,9 @@ export class Simulation implements SimulatedCluster {
 
   /** Until nobody has anything left to do at this moment. */
   async #settle(): Promise<void> {
-    while (this.#isBusy) {
+    for (let turns = 0; this.#isBusy; turns++) {
+      if (turns > TURNS_AT_MOST)
+        throw new StowageError('INTERNAL', { found: `the scheduler does not come to rest at ${this.nowMs} ms` })
       for (let run = this.#slices.shift(); run !== undefined; run = this.#slices.shift()) run()
       const { bindsInFlight, rankingsInFlight } = this.#scheduler.stats()
       if (bindsInFlight > 0 || this.#evictionsDue > 0) await DONE
@@ -354,6 +361,9 @@ export class Simulation implements SimulatedCluster {
         break
       case 'node-add':
         this.#addNode(event.node, false)
+        break
+      case 'node-change':
+        this.#changeNode(this.#nodeOf(event.node.name), event.node)
         break
       case 'node-remove':
         this.#removeNode(this.#nodeOf(event.node), 'node-removed')
@@ -404,7 +414,9 @@ export class Simulation implements SimulatedCluster {
     const object: PodObject = { ...given, metadata: { ...metadata, name, namespace, uid }, spec: this.#resolved(spec) }
     this.#objects.podComes(object)
     const createdAtMs = this.#clock.nowMs()
-    const pod: Pod = { ...this.#records.read(object), schedulerName: SCHEDULER_NAME, createdAtMs, nodeName: '' }
+    const read = this.#records.read(object)
+    const resourceVersion = this.#nextVersion()
+    const pod: Pod = { ...read, resourceVersion, schedulerName: SCHEDULER_NAME, createdAtMs, nodeName: '' }
     const { departures = true, speed = 1 } = this.#options
     const durationText = departures ? metadata.annotations?.[DURATION_ANNOTATION] : undefined
     const durationMs = durationText === undefined ? undefined : parseDurationMs(durationText) / speed
@@ -423,10 +435,10 @@ export class Simulation implements SimulatedCluster {
     this.#byName.set(key, life)
     const { nodeName = '' } = spec
     if (nodeName !== '') {
-      this.#placed(life, this.#records.read(object), nodeName)
+      this.#placed(life, read, nodeName)
       return
     }
-    this.#show(life, pod)
+    this.#show(pod)
     const gates = spec.schedulingGates ?? []
     if (gates.some(({ name: gate }) => gate === WORKLOAD_GATE))
       this.#after(GATE_OPENS_MS, 'timer', () => this.#open(life))
@@ -451,15 +463,19 @@ export class Simulation implements SimulatedCluster {
     const schedulingGates = (object.spec?.schedulingGates ?? []).filter(({ name }) => name !== WORKLOAD_GATE)
     const { createdAtMs } = pod
     const opened = this.cluster.readPod({ ...object, spec: { ...object.spec, schedulingGates } })
-    life.pod = { ...opened, schedulerName: SCHEDULER_NAME, createdAtMs }
-    this.#show(life, life.pod)
+    life.pod = { ...opened, resourceVersion: this.#nextVersion(), schedulerName: SCHEDULER_NAME, createdAtMs }
+    this.#show(life.pod)
   }
 
-  /** The scheduler sees the pod so. */
-  #show({ pod: { uid } }: Life, pod: Pod): void {
-    const resourceVersion = String(++this.#version)
-    this.cluster.willRead({ ...pod, resourceVersion })
+  /** The scheduler sees the pod so, which has a version of its own. */
+  #show(pod: Pod): void {
+    const { resourceVersion, uid } = pod
+    this.cluster.willRead(pod)
     this.#scheduler.pods.seen({ metadata: { uid, resourceVersion } })
+  }
+
+  #nextVersion(): string {
+    return String(++this.#version)
   }
 
   /** A bind was accepted, or the pod came with its node. */
@@ -467,8 +483,9 @@ export class Simulation implements SimulatedCluster {
     this.#moveTo()
     const startedAtMs = Math.floor(this.#clock.nowMs() / 1000) * 1000
     life.nodeName = nodeName
-    life.pod = { ...pod, nodeName, controller: '', phase: 'Running', startedAtMs }
-    this.#show(life, life.pod)
+    const resourceVersion = this.#nextVersion()
+    life.pod = { ...pod, resourceVersion, nodeName, controller: '', phase: 'Running', startedAtMs }
+    this.#show(life.pod)
     const devices = this.cluster.gpus.devicesOf(pod.uid)
     this.#pods.placed++
     this.#running++
@@ -502,7 +519,8 @@ export class Simulation implements SimulatedCluster {
       this.#end(life, why)
       return
     }
-    this.#show(life, { ...life.pod, deleting: true, preempted: why === 'preempted' })
+    const resourceVersion = this.#nextVersion()
+    this.#show({ ...life.pod, resourceVersion, deleting: true, preempted: why === 'preempted' })
     const graceMs = (life.object.spec?.terminationGracePeriodSeconds ?? 30) * 1000
     this.#after(Math.min(STOP_WITHIN_MS, graceMs), 'pod-left', () => this.#end(life, why))
   }
@@ -537,7 +555,7 @@ export class Simulation implements SimulatedCluster {
     this.#disruptions[why]++
     const { metadata = {}, spec = {} } = object
     const owner = (metadata.ownerReferences ?? []).find(({ controller }) => controller)
-    if (owner === undefined) {
+    if (owner === undefined || this.#options.remake === false) {
       this.#pods.lost++
       return
     }
@@ -575,16 +593,37 @@ export class Simulation implements SimulatedCluster {
       })
     this.#moveTo()
     this.#knownNodes.add(shape.name)
-    const number = (this.#knownNodes.size - 1) % MAX_NODES
-    const object = nodeObject(shape, number, this.#clock.nowMs())
-    object.metadata = { ...object.metadata, uid: `uid-${++this.#uids}` }
-    const node: SimulatedNode = { shape, object, silent: false, leaving: false, idle: undefined, fromAutoscaler }
+    const object = simulatedNode(shape, `uid-${++this.#uids}`)
+    const node: SimulatedNode = {
+      shape,
+      object,
+      silent: false,
+      missed: false,
+      leaving: false,
+      idle: undefined,
+      fromAutoscaler,
+    }
     this.#nodes.set(shape.name, node)
     this.#showNode(node)
     for (const life of this.#podsOn.get(shape.name) ?? []) this.#go(life)
     this.#mayIdle(node)
     this.#expectFaults(node)
     if (fromAutoscaler) this.#nodeCounts.addedByAutoscaler++
+  }
+
+  #changeNode(node: SimulatedNode | undefined, shape: NodeShape): void {
+    if (node === undefined) return
+    this.#moveTo()
+    const { metadata, spec, status } = simulatedNode(shape, '')
+    const { metadata: before, spec: specBefore } = node.object
+    const taints = spec?.taints ?? []
+    node.object = {
+      ...node.object,
+      metadata: { ...before, labels: metadata?.labels ?? {} },
+      spec: { ...specBefore, taints: node.missed ? withUnreachableTaints(taints, this.#clock.nowMs()) : taints },
+      status: { ...node.object.status, ...status },
+    }
+    this.#showNode(node)
   }
 
   #showNode({ object, shape }: SimulatedNode): void {
@@ -634,6 +673,7 @@ export class Simulation implements SimulatedCluster {
   #missed(node: SimulatedNode): void {
     if (!node.silent || this.#nodes.get(node.shape.name) !== node) return
     this.#moveTo()
+    node.missed = true
     const taints = withUnreachableTaints(node.object.spec?.taints ?? [], this.#clock.nowMs())
     node.object = { ...node.object, spec: { ...node.object.spec, taints } }
     this.#showNode(node)
@@ -649,6 +689,7 @@ export class Simulation implements SimulatedCluster {
     if (node === undefined || !node.silent) return
     this.#moveTo()
     node.silent = false
+    node.missed = false
     const taints = withoutUnreachableTaints(node.object.spec?.taints ?? [])
     node.object = { ...node.object, spec: { ...node.object.spec, taints } }
     this.#showNode(node)
@@ -830,6 +871,7 @@ export class Simulation implements SimulatedCluster {
         this.#autoscaler?.refused()
       },
       denominated: nothing,
+      gang: nothing,
       preempted: () => {
         this.#evictionsDue--
       },
@@ -871,11 +913,12 @@ export class Simulation implements SimulatedCluster {
 const sharesOf = ({ cpu, gpu, memory }: Shares): Shares => ({ cpu, memory, gpu })
 
 /** `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` without what differs from pod to pod. */
-const withoutCounts = (message: string): string =>
+export const withoutCounts = (message: string): string =>
   message
     .replace(/ preemption: .*$/, '')
     .replace(/^0\/\d+ nodes are available: /, '')
     .replace(/\.$/, '')
     .split(', ')
     .map((part) => part.replace(/^\d+ /, ''))
+    .sort()
     .join(', ')

@@ -13,6 +13,8 @@ export interface Step extends Observation {
   readonly terminated: boolean
   /** time is up: whatever would have come is to be estimated */
   readonly truncated: boolean
+  /** what the reward is made of, unweighted, in the order of `rewardTerms` */
+  readonly terms?: Float64Array
 }
 
 /**
@@ -23,7 +25,17 @@ export interface Environment {
   readonly observationSize: number
   /** how many choices each part of an action has: `[5, 5, 3]` */
   readonly actionSizes: readonly number[]
+  /** names of the terms of the reward, where it is a sum of changes */
+  readonly rewardTerms?: readonly string[]
+  /** What rewards are changes of, where they are: over any steps they add up to its difference. */
+  readonly potential?: number
   reset(seed: number): Observation
   /** @throws StowageError BAD_REQUEST for a choice that there is not or that the mask rules out, or after the end */
   step(action: ArrayLike<number>): Step
+}
+
+/** Where an environment is to write what it observes, so that many share one array. */
+export interface ObservationBuffers {
+  readonly features: Float32Array
+  readonly mask: Uint8Array
 }

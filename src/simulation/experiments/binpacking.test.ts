@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { seededRandom } from '../../clock/random.ts'
 import {
   bestFit,
   excessPercent,
-  falkenauerUniform,
   firstFit,
   funSearchOr,
   lowerBound,
+  OR_SETS,
+  orLibraryUniform,
+  PACKING_RULES,
   pack,
   readOrLibrary,
 } from './binpacking.ts'
@@ -44,25 +45,20 @@ test('no rule packs below the lower bound, and none needs more bins than items',
   )
 })
 
-/**
- * Published for OR3 itself (FunSearch, Table 1): best fit 5.37 %, FunSearch 3.11 %. Over 600 sets of twenty lists of the same law
- * first fit needs 5.54 +- 0.12 %, best fit 5.13 +- 0.12 %, FunSearch's rule 3.02 +- 0.14 % (mean and deviation of a set). OR3 is
- * such a set, at +2.0 and +0.7 deviations. Bounds here are four deviations from the mean of one set.
- */
-test('on lists of the law of OR3 each rule wastes what it is known to waste, in the known order', () => {
-  for (const seed of [1, 2, 3]) {
-    const set = falkenauerUniform(seededRandom(seed))
-    const [first, best, found] = [firstFit, bestFit, funSearchOr].map((rule) => excessPercent(set, rule)) as [
-      number,
-      number,
-      number,
-    ]
-    assert.ok(Math.abs(first - 5.54) < 0.5, `first fit ${first}`)
-    assert.ok(Math.abs(best - 5.13) < 0.5, `best fit ${best}`)
-    assert.ok(Math.abs(found - 3.02) < 0.56, `FunSearch's rule ${found}`)
-    assert.ok(found < best && best < first)
-  }
+test('the lists of the OR-Library are made as its files have them', () => {
+  const [first, , third] = orLibraryUniform(120)
+  assert.deepEqual(first?.items.slice(0, 10), [42, 69, 67, 57, 93, 90, 38, 36, 45, 42])
+  assert.deepEqual(third?.items.slice(0, 5), [38, 100, 60, 42, 20])
+  assert.deepEqual(orLibraryUniform(120).at(-1)?.items.slice(-8), [74, 26, 38, 60, 41, 67, 80, 33])
+  assert.deepEqual(orLibraryUniform(500)[0]?.items.slice(-5), [96, 97, 89, 30, 86])
 })
+
+for (const { name: set, items } of OR_SETS)
+  test(`on ${set} first fit, best fit and FunSearch's rule waste what is published, to the last digit`, () => {
+    const instances = orLibraryUniform(items)
+    for (const { name, publishedPercent, score } of PACKING_RULES)
+      assert.equal(excessPercent(instances, score).toFixed(2), publishedPercent[set]?.toFixed(2), name)
+  })
 
 const FILE = ` 2
  u4_00

@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../../clock/random.ts'
 import { WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
 import type { NodeIndex } from '../../cluster/node.ts'
+import type { PodObject } from '../../cluster/objects.ts'
 import { CPU } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import { StowageError } from '../../errors/catalogue.ts'
@@ -162,10 +163,15 @@ export const runFgd = async ({ directory, trace, policy, seed }: FgdInput): Prom
       if (free > 0) fragmentation.add(column, (100 * WHOLE_GPU_MILLI * fragmented) / free)
     },
   }
-  const arrivals = pods.map((row, index) => ({
-    atMs: index + 1,
-    pod: openbPod(row, { schedulerName: 'experiment', namespace: 'default' }),
-  }))
+  // Pods that ask for the same share one spec: the simulation reads it once.
+  const templates = new Map<string, PodObject>()
+  const arrivals = pods.map((row, index) => {
+    const { cpuMilli, gpuCount, gpuMilli, memoryMiB, models, name, qos } = row
+    const key = [cpuMilli, memoryMiB, gpuCount, gpuMilli, qos, ...models].join()
+    const template = templates.get(key) ?? openbPod(row, { schedulerName: 'experiment', namespace: 'default' })
+    templates.set(key, template)
+    return { atMs: index + 1, pod: { ...template, metadata: { ...template.metadata, name } } }
+  })
   const simulation = new Simulation({
     nodes: shuffled(rows.nodes.map(openbNode), nodeRandom),
     policy: createPolicy(policy, { gpuWorkload }),

@@ -31,6 +31,21 @@ export interface Axis {
 
 const titleOf = ({ label, unit }: Axis): string => (unit === '' ? label : `${label} (${unit})`)
 
+/** The title of an axis of that length, the unit on a line of its own where it is too long. */
+const fittedTitle = (axis: Axis, lengthPx: number): string =>
+  textPx(titleOf(axis), FONT_PX) <= lengthPx ? titleOf(axis) : `${axis.label}\n(${axis.unit})`
+
+/** Height of a plot between its margins, and the room at its left for ticks and the title. */
+const PLOT_PX = 320
+const LEFT_PX = 84
+const SECOND_LINE_PX = 24
+/** Room at the left of a plot for the ticks and the title of its upward axis. */
+const leftOf = (y: Axis): number => LEFT_PX + (fittedTitle(y, UPWARD_PX).includes('\n') ? SECOND_LINE_PX : 0)
+/** What the title of an upward axis may take. */
+const UPWARD_PX = PLOT_PX + 40
+/** Charts keep the margins they are given: ECharts would shrink a plot whose title it takes for too long. */
+const MARGINS = { outerBoundsMode: 'none' } as const
+
 /** Numbers as people read them: 1200000 is 1.2M, 0.05 stays. */
 const tick = (value: number): string => {
   const size = Math.abs(value)
@@ -44,17 +59,35 @@ const bounds = ({ min, max }: Axis): { min?: number; max?: number } => ({
   ...(max === undefined ? {} : { max }),
 })
 
-const valueAxis = (axis: Axis, nameGap: number) => ({
+const NICE = [1, 2, 5, 10] as const
+/** A step of 1, 2 or 5 times a power of ten, of which about `steps` fill the span. */
+const niceStep = (span: number, steps: number): number => {
+  const power = 10 ** Math.floor(Math.log10(span / steps))
+  return power * (NICE.find((step) => span / power / step <= steps) ?? 10)
+}
+
+/** A step that divides the axis evenly where both ends are given: no label crowds the last one. */
+const evenInterval = ({ max, min }: Axis): { interval?: number } | undefined => {
+  if (min === undefined || max === undefined || !(max > min)) return {}
+  const step = [8, 10, 13, 7, 6, 5, 4]
+    .map((steps) => niceStep(max - min, steps))
+    .find((one) => Number.isInteger((max - min) / one))
+  return step === undefined ? undefined : { interval: step }
+}
+
+const valueAxis = (axis: Axis, nameGap: number, lengthPx = WIDTH_PX) => ({
   type: 'value' as const,
-  name: titleOf(axis),
+  name: fittedTitle(axis, lengthPx),
   nameLocation: 'middle' as const,
   nameGap,
-  nameTextStyle: { fontSize: FONT_PX, color: INK },
-  axisLabel: { fontSize: SMALL_PX, color: INK, formatter: tick },
+  nameTextStyle: { fontSize: FONT_PX, color: INK, lineHeight: 20 },
+  // A last label off the steps would crowd the one before.
+  axisLabel: { fontSize: SMALL_PX, color: INK, formatter: tick, showMaxLabel: evenInterval(axis) !== undefined },
   axisLine: { show: true, lineStyle: { color: INK, width: 1 } },
   axisTick: { show: true, lineStyle: { color: INK } },
   splitLine: { show: true, lineStyle: { color: FAINT, width: 1 } },
   ...bounds(axis),
+  ...evenInterval(axis),
 })
 
 const categoryAxis = (names: readonly string[], label: string, nameGap: number) => ({
@@ -112,15 +145,23 @@ export interface LinesSpec {
   readonly lines: readonly Line[]
 }
 
+/** What is no policy's: an ideal below the lines, and what others have published above them. */
+const REFERENCES = [
+  { colour: '#8c8c8c', dash: [3, 3], width: 1.5, z: 1 },
+  { colour: INK, dash: [2, 6], width: 2, z: 5 },
+] as const
+
 /** Curves over a continuous quantity. */
 export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure => {
   const legend = lines.map((line) => line.name)
   const top = 18 + LEGEND_LINE_PX * legendLines(legend, WIDTH_PX)
-  const heightPx = 400 + top
+  const heightPx = PLOT_PX + 66 + top
   let coloured = 0
+  let references = 0
   const series = lines.flatMap((line) => {
     const index = line.isReference === true ? -1 : coloured++
-    const colour = index < 0 ? '#8c8c8c' : colourOf(index)
+    const reference = index < 0 ? REFERENCES[references++ % REFERENCES.length] : undefined
+    const colour = reference?.colour ?? colourOf(index)
     const { band } = line
     const limits =
       band === undefined
@@ -131,7 +172,7 @@ export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure =
               name: `${line.name} low`,
               stack: line.name,
               stackStrategy: 'all' as const,
-              data: line.points.map(([at], i) => [at, band[i]?.[0] ?? null]),
+              data: line.points.map(([at, value], i) => [at, value === null ? null : (band[i]?.[0] ?? null)]),
               showSymbol: false,
               lineStyle: { opacity: 0 },
               silent: true,
@@ -141,10 +182,13 @@ export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure =
               name: `${line.name} high`,
               stack: line.name,
               stackStrategy: 'all' as const,
-              data: line.points.map(([at], i) => [at, (band[i]?.[1] ?? 0) - (band[i]?.[0] ?? 0)]),
+              data: line.points.map(([at, value], i) => [
+                at,
+                value === null ? null : (band[i]?.[1] ?? 0) - (band[i]?.[0] ?? 0),
+              ]),
               showSymbol: false,
               lineStyle: { opacity: 0 },
-              areaStyle: { color: colour, opacity: 0.18 },
+              areaStyle: { color: colour, opacity: 0.15 },
               silent: true,
             },
           ]
@@ -159,10 +203,10 @@ export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure =
         itemStyle: { color: colour },
         lineStyle: {
           color: colour,
-          width: index < 0 ? 1.5 : 2.5,
-          type: index < 0 ? [3, 3] : dashOf(index),
+          width: reference?.width ?? 2.5,
+          type: reference === undefined ? dashOf(index) : [...reference.dash],
         },
-        z: index < 0 ? 1 : 3,
+        z: reference?.z ?? 3,
       },
     ]
   })
@@ -174,9 +218,9 @@ export const linesFigure = ({ name, caption, x, y, lines }: LinesSpec): Figure =
     option: {
       // The line alone, as it is drawn: a legend adds a dot where lines have none.
       legend: { ...legendAbove(legend), itemStyle: { opacity: 0 } },
-      grid: { left: 78, right: 24, top, bottom: 66 },
+      grid: { ...MARGINS, left: leftOf(y), right: 24, top, bottom: 66 },
       xAxis: { ...valueAxis(x, 34), splitLine: { show: false } },
-      yAxis: valueAxis(y, 54),
+      yAxis: valueAxis(y, 50, UPWARD_PX),
       series,
     },
   }
@@ -241,7 +285,7 @@ export const intervalsFigure = ({ name, caption, x, rows, reference }: Intervals
     widthPx: WIDTH_PX,
     heightPx: top + 70 + 38 * rows.length,
     option: {
-      grid: { left, right: 28, top, bottom: 66 },
+      grid: { ...MARGINS, left, right: 28, top, bottom: 66 },
       xAxis: { ...valueAxis(x, 34), scale: true },
       yAxis: { ...categoryAxis(names, '', 0), axisLine: { show: true, lineStyle: { color: INK } } },
       series: [
@@ -291,19 +335,20 @@ export interface GroupedSpec {
 export const groupedFigure = ({ name, caption, groupLabel, groups, y, series }: GroupedSpec): Figure => {
   const legend = series.map((one) => one.name)
   const top = 18 + LEGEND_LINE_PX * legendLines(legend, WIDTH_PX)
-  const plotPx = WIDTH_PX - 78 - 24
+  const plotPx = WIDTH_PX - leftOf(y) - 24
   const stepPx = Math.min(26, (plotPx / Math.max(1, groups.length)) * (0.8 / Math.max(1, series.length)))
   const shiftOf = (index: number): number => (index - (series.length - 1) / 2) * stepPx
   return {
     name,
     caption,
     widthPx: WIDTH_PX,
-    heightPx: 360 + top,
+    heightPx: PLOT_PX + 66 + top,
     option: {
       legend: { ...legendAbove(legend), itemWidth: 13, itemHeight: 13 },
-      grid: { left: 78, right: 24, top, bottom: 66 },
+      grid: { ...MARGINS, left: leftOf(y), right: 24, top, bottom: 66 },
       xAxis: { ...categoryAxis(groups, groupLabel, 34), splitLine: { show: true, lineStyle: { color: FAINT } } },
-      yAxis: valueAxis(y, 54),
+      // Marks, not bars: they need no zero, and differences show.
+      yAxis: { ...valueAxis(y, 50, UPWARD_PX), scale: true },
       series: series.flatMap((one, index) => {
         const there = one.values.flatMap((interval, at) => (interval === undefined ? [] : [{ interval, at }]))
         return [
@@ -347,7 +392,14 @@ export interface HeatMapSpec {
 
 /** A value by node and time. */
 export const heatMapFigure = ({ name, caption, x, yLabel, value, columns, rows, cells }: HeatMapSpec): Figure => {
-  const every = Math.max(1, Math.ceil(columns.length / 8))
+  const last = columns.at(-1) ?? 0
+  const step = last > 0 ? niceStep(last, 8) : 1
+  /** the first column at or after each round number */
+  const labels = new Map<number, string>()
+  for (let mark = 0; mark <= last; mark += step) {
+    const column = columns.findIndex((at) => at >= mark)
+    if (column >= 0) labels.set(column, tick(mark))
+  }
   const everyRow = Math.max(1, Math.ceil(rows.length / 12))
   return {
     name,
@@ -355,10 +407,21 @@ export const heatMapFigure = ({ name, caption, x, yLabel, value, columns, rows, 
     widthPx: WIDTH_PX,
     heightPx: 470,
     option: {
-      grid: { left: 32 + Math.max(50, ...rows.map((row) => textPx(row, SMALL_PX))), right: 118, top: 18, bottom: 66 },
+      grid: {
+        ...MARGINS,
+        left: 40 + Math.max(50, ...rows.map((row) => textPx(row, SMALL_PX))),
+        right: 118,
+        top: 18,
+        bottom: 66,
+      },
       xAxis: {
         ...categoryAxis(columns.map(tick), titleOf(x), 34),
-        axisLabel: { fontSize: SMALL_PX, color: INK, interval: every - 1 },
+        axisLabel: {
+          fontSize: SMALL_PX,
+          color: INK,
+          interval: (column: number) => labels.has(column),
+          formatter: (_: string, column: number) => labels.get(column) ?? '',
+        },
       },
       yAxis: {
         ...categoryAxis(rows, yLabel, 12 + Math.max(50, ...rows.map((row) => textPx(row, SMALL_PX)))),

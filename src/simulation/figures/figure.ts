@@ -26,6 +26,13 @@ setPlatformAPI({
 /** Pixels of a PNG for one of a figure: 300 dots an inch at the width of two columns. */
 const PNG_ZOOM = 3
 
+/** ECharts counts its charts in the names of parts: without that equal figures are equal files. */
+const renamed = (svg: string): string =>
+  svg
+    .replace(/(<[^<>]*) class="zr\d+-cls-\d+"/g, '$1')
+    .replace(/<style\s*>\s*<!\[CDATA\[[^]*?\]\]>\s*<\/style>/g, '')
+    .replace(/( id="|url\(#)zr\d+-/g, '$1')
+
 /** The figure as SVG; equal figures give equal text. */
 export const renderSvg = ({ option, widthPx, heightPx }: Figure): string => {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: widthPx, height: heightPx })
@@ -36,7 +43,7 @@ export const renderSvg = ({ option, widthPx, heightPx }: Figure): string => {
       textStyle: { fontFamily: FONT_FAMILY },
       ...option,
     })
-    return chart.renderToSVGString()
+    return renamed(chart.renderToSVGString())
   } finally {
     chart.dispose()
   }

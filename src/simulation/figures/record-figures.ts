@@ -3,6 +3,12 @@ import { comparisons } from '../experiments/comparison.ts'
 import { groupedFigure, heatMapFigure, intervalsFigure, linesFigure } from './charts.ts'
 import type { Figure } from './figure.ts'
 
+/** A quantity that is the same everywhere needs no picture. */
+const isVaried = ({ lines }: ExperimentRecord['curves'][number]): boolean => {
+  const values = new Set(lines.flatMap(({ points }) => points.flatMap(([, value]) => value ?? [])))
+  return values.size > 1
+}
+
 /** Every figure of an experiment: a comparison for each metric, its curves, its heat maps. */
 export const figuresOf = (record: ExperimentRecord): Figure[] => {
   const { curves, heatMaps, metrics, patternLabel, patterns, policies, seeds } = record
@@ -10,7 +16,7 @@ export const figuresOf = (record: ExperimentRecord): Figure[] => {
   const over = `mean of ${seeds.length} seed${seeds.length === 1 ? '' : 's'}, bars are 95 % confidence intervals`
   const byMetric = metrics.flatMap((metric): Figure[] => {
     const cells = compared.filter((cell) => cell.metric === metric.name)
-    if (cells.length === 0) return []
+    if (cells.every(({ estimate }) => estimate.low === cells[0]?.estimate.high)) return []
     const intervalOf = (policy: string, pattern: string) =>
       cells.find((cell) => cell.policy === policy && cell.pattern === pattern)?.estimate
     const caption = `${metric.label}${metric.unit === '' ? '' : ` (${metric.unit})`}: ${over}; ${metric.better} is better.`
@@ -43,5 +49,5 @@ export const figuresOf = (record: ExperimentRecord): Figure[] => {
       }),
     ]
   })
-  return [...byMetric, ...curves.map(linesFigure), ...heatMaps.map(heatMapFigure)]
+  return [...byMetric, ...curves.filter(isVaried).map(linesFigure), ...heatMaps.map(heatMapFigure)]
 }

@@ -8,6 +8,13 @@ export interface DurationDistribution {
   readonly cv?: number
 }
 
+/** Time by what a request of a trace has to read and to write. */
+export interface TokenService {
+  readonly kind: 'tokens'
+  readonly perPromptTokenMs: number
+  readonly perGeneratedTokenMs: number
+}
+
 /** Draws from a distribution, in milliseconds. */
 export type Sampler = () => number
 

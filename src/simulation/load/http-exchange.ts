@@ -95,7 +95,11 @@ export const exchange = (
         socket.destroy()
         end({ kind: 'error', code: 'UNEXPECTED_UPGRADE' }, false)
       })
-      made.end(body)
+      try {
+        made.end(body)
+      } catch (error) {
+        end({ kind: 'error', code: codeOf(error as Error) }, false)
+      }
     }
     if (signal.aborted) onAbort()
     else attempt(true)

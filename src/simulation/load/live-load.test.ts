@@ -6,7 +6,7 @@ import { afterEach, describe, it } from 'node:test'
 import { generate } from 'selfsigned'
 import { VirtualClock } from '../../clock/clock.ts'
 import { LiveLoad, type LiveLoadOptions, type LiveReport, type LiveRequest } from './live-load.ts'
-import { createPattern } from './pattern.ts'
+import { createPattern, withoutUsers } from './pattern.ts'
 import { UserScript } from './users.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -103,6 +103,56 @@ describe('a load on a real URL', () => {
       report.series.reduce((sum, { requests }) => sum + requests, 0),
       report.requests,
     )
+  })
+
+  const listAt = (...times: number[]) => ({
+    count: times.length,
+    atMs: Float64Array.from(times),
+    contextTokens: new Int32Array(times.length),
+    generatedTokens: new Int32Array(times.length),
+  })
+
+  it('or comes at the times of a list, whatever the server does', async () => {
+    const answers: ServerResponse[] = []
+    const url = await serving((_request, response) => void answers.push(response))
+    const report = await play({
+      mix: [get(url)],
+      pattern: withoutUsers(4000, 1),
+      arrivals: { list: listAt(0, 500, 510, 1250, 2000, 5000), inFlightAtMost: 10 },
+      held: () => answers.length,
+    })
+    assert.deepEqual(report.arrivals, { due: 5, late: 0, unsent: 0 })
+    assert.deepEqual([report.unfinished, report.requests, report.pattern, report.maxUsers], [5, 0, 'arrivals', 0])
+    assert.ok(report.generatorDelayMs.max <= 10)
+  })
+
+  it('has no more of a list on its way than allowed; the rest waits, counts as late, and its latency from its time', async () => {
+    let answer = (): void => undefined
+    let isHeld = false
+    const url = await serving((_request, response) => {
+      isHeld = true
+      answer = () => {
+        isHeld = false
+        response.end('fine')
+      }
+    })
+    let nextMs = 1000
+    const report = await play({
+      mix: [get(url)],
+      pattern: withoutUsers(3500, 1),
+      arrivals: { list: listAt(0, 10, 20, 30, 40), inFlightAtMost: 1 },
+      held: () => (isHeld ? 1 : 0),
+      onStep: (clock) => {
+        // each is answered at a whole second
+        if (clock.monotonicMs() < nextMs || !isHeld) return
+        nextMs += 1000
+        answer()
+      },
+    })
+    assert.deepEqual(report.arrivals, { due: 5, late: 3, unsent: 1 })
+    assert.deepEqual([report.succeeded, report.unfinished], [3, 1])
+    // the third came at 20 ms and had its answer after 3 s
+    assert.ok(Math.abs(report.latencyMs.max - 2980) <= 50, `${report.latencyMs.max}`)
   })
 
   it('asks what the same user asks in a simulation with that seed', async () => {

@@ -1,9 +1,10 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Clock, Timer } from '../../clock/clock.ts'
+import type { LlmArrivals } from '../traces/llm-requests.ts'
 import { exchange, type ExchangeOutcome, type HttpExchange } from './http-exchange.ts'
 import { Histogram, type Percentiles } from './histogram.ts'
-import type { LoadPattern, PatternName } from './pattern.ts'
+import type { LoadName, LoadPattern } from './pattern.ts'
 import { SCHEDULE_TICK_MS, type ThinkTime, UserScript } from './users.ts'
 
 export interface LiveRequest extends HttpExchange {
@@ -11,8 +12,17 @@ export interface LiveRequest extends HttpExchange {
   readonly weight: number
 }
 
+/** Requests at the times of a list, whatever the server does. */
+export interface LiveArrivals {
+  readonly list: LlmArrivals
+  /** what comes while so many are on their way waits, and counts as late */
+  readonly inFlightAtMost: number
+}
+
 export interface LiveLoadOptions {
   readonly pattern: LoadPattern
+  /** beside the pattern's users, until its end */
+  readonly arrivals?: LiveArrivals | undefined
   readonly mix: readonly LiveRequest[]
   readonly think: ThinkTime
   /** the users' choices and think times, as in a simulation with this seed */
@@ -52,7 +62,7 @@ export interface LiveTally {
 }
 
 export interface LiveReport extends LiveTally {
-  readonly pattern: PatternName
+  readonly pattern: LoadName
   readonly seed: number
   /** that were asked for */
   readonly plannedMs: number
@@ -71,6 +81,8 @@ export interface LiveReport extends LiveTally {
   /** by Node's or OpenSSL's code */
   readonly errors: Readonly<Record<string, number>>
   readonly byRequest: readonly (LiveTally & { readonly name: string })[]
+  /** of a list: whose time came; of those, that were sent only when another had ended; that were never sent */
+  readonly arrivals?: { readonly due: number; readonly late: number; readonly unsent: number }
   /** How late this program itself was in what users should have done: where that is not small, latencies are its own and not the server's. */
   readonly generatorDelayMs: Percentiles
   readonly series: readonly LiveSecond[]
@@ -119,7 +131,7 @@ interface User {
   pause: Timer | undefined
 }
 
-/** Users of a closed loop that drive real URLs on a pattern's schedule. */
+/** Users of a closed loop that drive real URLs on a pattern's schedule, or an open loop of arrivals. */
 export class LiveLoad {
   readonly #options: LiveLoadOptions
   readonly #users: User[] = []
@@ -132,6 +144,12 @@ export class LiveLoad {
   readonly #series: LiveSecond[] = []
   /** calls off requests that are on their way when the run ends */
   readonly #end = new AbortController()
+  /** of the open loop */
+  readonly #agent: HttpAgent | HttpsAgent
+  readonly #chooser: UserScript
+  #nextArrival: Timer | undefined
+  #sent = 0
+  #late = 0
   #wanted = 0
   #inFlight = 0
   #startMs = 0
@@ -140,6 +158,8 @@ export class LiveLoad {
   constructor(options: LiveLoadOptions) {
     this.#options = options
     this.#byRequest = options.mix.map(() => new Tally())
+    this.#agent = this.#newAgent(options.arrivals?.inFlightAtMost ?? 1)
+    this.#chooser = new UserScript(options.seed, 0, options.mix, options.think)
   }
 
   /** Requests that have been sent and have not ended. */
@@ -176,12 +196,46 @@ export class LiveLoad {
       }
       signal.addEventListener('abort', finish, { once: true })
       if (signal.aborted) finish()
-      else tick()
+      else {
+        tick()
+        this.#sendDue()
+      }
     })
   }
 
   #nowMs(): number {
     return this.#options.clock.monotonicMs() - this.#startMs
+  }
+
+  #newAgent(maxSockets: number): HttpAgent | HttpsAgent {
+    const secure = this.#options.mix.some(({ url }) => url.protocol === 'https:')
+    return new (secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets })
+  }
+
+  /** Sends what is due and may be on its way, and comes back when the next is due or, at the limit, when one has ended. */
+  #sendDue(): void {
+    const { arrivals, clock, pattern } = this.#options
+    if (arrivals === undefined || this.#over) return
+    this.#nextArrival?.cancel()
+    while (this.#inFlight < arrivals.inFlightAtMost) {
+      const nowMs = this.#nowMs()
+      const dueMs = arrivals.list.atMs[this.#sent]
+      if (dueMs === undefined || dueMs >= pattern.durationMs) return
+      if (dueMs > nowMs) {
+        this.#nextArrival = clock.after(dueMs - nowMs, () => {
+          this.#delay.record(this.#nowMs() - dueMs)
+          this.#sendDue()
+        })
+        return
+      }
+      this.#sent++
+      void this.#ask(this.#chooser, this.#agent, dueMs, () => {
+        const next = arrivals.list.atMs[this.#sent]
+        // it was held back until now
+        if (this.#inFlight === arrivals.inFlightAtMost - 1 && next !== undefined && next <= this.#nowMs()) this.#late++
+        this.#sendDue()
+      })
+    }
   }
 
   #follow(wanted: number): void {
@@ -190,9 +244,8 @@ export class LiveLoad {
     for (let number = 0; number < wanted; number++) {
       let user = this.#users[number]
       if (user === undefined) {
-        const secure = mix.some(({ url }) => url.protocol === 'https:')
-        const agent = new (secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 })
-        user = { script: new UserScript(seed, number, mix, think), agent, present: false, pause: undefined }
+        const script = new UserScript(seed, number, mix, think)
+        user = { script, agent: this.#newAgent(1), present: false, pause: undefined }
         this.#users.push(user)
       }
       if (user.present) continue
@@ -206,27 +259,31 @@ export class LiveLoad {
     user.pause = this.#options.clock.after(delayMs, () => {
       user.pause = undefined
       this.#delay.record(this.#nowMs() - dueMs)
-      if (number < this.#wanted) void this.#ask(number, user)
+      if (number < this.#wanted)
+        void this.#ask(user.script, user.agent, this.#nowMs(), () =>
+          this.#wakeAfter(number, user, user.script.thinkMs()),
+        )
       else user.present = false
     })
   }
 
-  async #ask(number: number, user: User): Promise<void> {
+  /** @param dueMs when it should be sent: latency counts from then */
+  async #ask(script: UserScript, agent: User['agent'], dueMs: number, onEnd: () => void): Promise<void> {
     const { bodyBytes, clock, mix, timeoutMs } = this.#options
-    const at = user.script.nextRequest()
+    const at = script.nextRequest()
     // a place in the mix
     const request = mix[at]!
-    const startMs = this.#nowMs()
+    const waitedMs = this.#nowMs() - dueMs
     this.#inFlight++
-    const outcome = await exchange(request, user.agent, { bodyBytes, timeoutMs }, clock, this.#end.signal)
+    const outcome = await exchange(request, agent, { bodyBytes, timeoutMs }, clock, this.#end.signal)
     if (this.#over) return
     this.#inFlight--
-    const latencyMs = outcome.kind === 'timeout' ? timeoutMs : this.#nowMs() - startMs
+    const latencyMs = outcome.kind === 'timeout' ? waitedMs + timeoutMs : this.#nowMs() - dueMs
     // at < length
     for (const tally of [this.#run, this.#second, this.#byRequest[at]!]) tally.count(outcome, latencyMs)
     if (outcome.kind === 'answered') count(this.#statuses, String(outcome.status))
     if (outcome.kind === 'error') count(this.#errors, outcome.code)
-    this.#wakeAfter(number, user, user.script.thinkMs())
+    onEnd()
   }
 
   #closeSecond(lengthMs: number): void {
@@ -238,14 +295,17 @@ export class LiveLoad {
   }
 
   #finish(): LiveReport {
-    const { mix, pattern, seed } = this.#options
+    const { arrivals, mix, pattern, seed } = this.#options
     const durationMs = Math.min(this.#nowMs(), pattern.durationMs)
     const restMs = durationMs - this.#series.length * SECOND_MS
     if (restMs > 0) this.#closeSecond(restMs)
     for (const user of this.#users) user.pause?.cancel()
     this.#end.abort()
-    for (const { agent } of this.#users) agent.destroy()
+    this.#nextArrival?.cancel()
+    for (const { agent } of [...this.#users, { agent: this.#agent }]) agent.destroy()
     const whole = this.#run.told()
+    const isDue = (atMs: number): boolean => atMs <= durationMs && atMs < pattern.durationMs
+    const due = arrivals?.list.atMs.reduce((sum, atMs) => sum + (isDue(atMs) ? 1 : 0), 0)
     return {
       pattern: pattern.name,
       seed,
@@ -262,6 +322,7 @@ export class LiveLoad {
       errors: Object.fromEntries(this.#errors),
       // as many as in the mix
       byRequest: mix.map(({ name }, at) => ({ name, ...this.#byRequest[at]!.told() })),
+      ...(due === undefined ? {} : { arrivals: { due, late: this.#late, unsent: due - this.#sent } }),
       generatorDelayMs: this.#delay.percentiles(),
       series: this.#series,
     }

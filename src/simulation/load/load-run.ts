@@ -1,8 +1,10 @@
 import { StowageError } from '../../errors/catalogue.ts'
 import { createPolicy } from '../../policies/registry.ts'
 import { nodeShapes } from '../node-shapes.ts'
+import { type LlmArrivals, readLlmArrivals } from '../traces/llm-requests.ts'
 import { type AutoscalerOptions, HorizontalAutoscaler } from './autoscaler.ts'
-import { createPattern, type PatternName } from './pattern.ts'
+import { NETWORK_LATENCY_ANNOTATION } from './network-latency.ts'
+import { ARRIVALS, createPattern, type LoadName, type LoadPattern, type PatternName, withoutUsers } from './pattern.ts'
 import {
   type LoadNode,
   REPLICA_KINDS,
@@ -32,6 +34,18 @@ export interface ReplicaGroup extends ReplicaTemplate {
   readonly autoscaling?: ReplicaAutoscaling | undefined
 }
 
+/** Which requests of a list of the Azure LLM traces come, and how fast. Times are the list's. */
+export interface ArrivalWindow {
+  /** none: whoever runs the scenario names it */
+  readonly file?: string | undefined
+  /** after the list's first request */
+  readonly fromMs: number
+  /** none: to its last request */
+  readonly lengthMs?: number | undefined
+  /** how many times faster requests come than they were recorded */
+  readonly compression: number
+}
+
 /** A service under load: nodes, replicas, users. Plain data, as the file says it (scenario-file.ts). */
 export interface LoadScenario {
   readonly name: string
@@ -39,6 +53,7 @@ export interface LoadScenario {
   readonly policy: string
   readonly replicas: Readonly<Partial<Record<ReplicaKind, ReplicaGroup>>>
   readonly requests: readonly SimulatedRequest[]
+  readonly arrivals?: ArrivalWindow | undefined
   readonly think: ThinkTime
   readonly balancer: Balancer
   readonly preference: Preference
@@ -51,15 +66,25 @@ export interface LoadScenario {
   readonly warmUpMs: number
 }
 
+/** Users, as many as a pattern says. */
+export interface UserLoad {
+  readonly name: PatternName
+  readonly durationMs: number
+  readonly minUsers?: number | undefined
+  readonly maxUsers?: number | undefined
+}
+
+/** Requests at the times of a list, up to `durationMs`. */
+export interface ArrivalLoad {
+  readonly name: typeof ARRIVALS
+  readonly durationMs: number
+  readonly list: LlmArrivals
+}
+
 /** One run of a scenario: plain data too. */
 export interface LoadRunInput {
   readonly scenario: LoadScenario
-  readonly pattern: {
-    readonly name: PatternName
-    readonly durationMs: number
-    readonly minUsers?: number | undefined
-    readonly maxUsers?: number | undefined
-  }
+  readonly pattern: UserLoad | ArrivalLoad
   readonly seed: number
   /** in place of the scenario's */
   readonly policy?: string | undefined
@@ -79,13 +104,15 @@ export interface Scaling {
 export interface LoadRunResult {
   readonly scenario: string
   readonly policy: string
-  readonly pattern: PatternName
+  readonly pattern: LoadName
   readonly seed: number
   readonly durationMs: number
   readonly minUsers: number
   readonly maxUsers: number
   /** of the whole run */
   readonly summary: ReplicaWindow
+  /** requests that had no end yet when the run ended; in no other number of it */
+  readonly unfinished: number
   readonly requests: readonly RequestKindSummary[]
   readonly series: readonly ReplicaWindow[]
   readonly replicas: readonly ReplicaRecord[]
@@ -99,17 +126,64 @@ export const loadNodes = (nodes: readonly LoadNodes[]): LoadNode[] => {
   for (const { backgroundCores, labels, networkMs, shape } of nodes)
     for (const one of nodeShapes([/(^|,)\s*count=/.test(shape) ? shape : `${shape},count=1`]))
       made.push({
-        shape: { ...one, name: `node-${String(made.length).padStart(4, '0')}`, labels: { ...one.labels, ...labels } },
+        shape: {
+          ...one,
+          name: `node-${String(made.length).padStart(4, '0')}`,
+          labels: { ...one.labels, ...labels },
+          annotations: { [NETWORK_LATENCY_ANNOTATION]: String(networkMs) },
+        },
         networkMs,
         backgroundCores,
       })
   return made
 }
 
+/** All of a list, as it was recorded. */
+export const WHOLE_LIST: ArrivalWindow = { fromMs: 0, compression: 1 }
+
+/**
+ * Reads the requests that a window asks for.
+ * @param durationMs length of the run, after compression @default as long as the window, or until the list's last request has come
+ * @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE
+ */
+export const readArrivals = async (window: ArrivalWindow | undefined, durationMs?: number): Promise<ArrivalLoad> => {
+  const { compression, file, fromMs, lengthMs } = window ?? WHOLE_LIST
+  if (file === undefined)
+    throw new StowageError('CONFIG_INVALID_VALUE', {
+      found: 'a load of arrivals without a list of them',
+      expected: 'arrivals.file in the scenario, --arrivals FILE, or workload.service.arrivals in an experiment',
+    })
+  const wantedMs = Math.min(
+    lengthMs ?? Number.POSITIVE_INFINITY,
+    (durationMs ?? Number.POSITIVE_INFINITY) * compression,
+  )
+  const list = await readLlmArrivals(file, { fromS: fromMs / 1000, lengthS: wantedMs / 1000, compression })
+  const lastMs = list.atMs.at(-1)
+  if (lastMs === undefined)
+    throw new StowageError('TRACE_MALFORMED', {
+      found: `${file}: no request in the window from ${fromMs / 1000} s`,
+      expected: 'a window in which requests came',
+    })
+  const endMs = durationMs ?? (lengthMs === undefined ? Math.floor(lastMs) + 1 : lengthMs / compression)
+  return { name: ARRIVALS, durationMs: endMs, list }
+}
+
+const patternOf = ({ pattern, scenario, seed }: LoadRunInput): LoadPattern => {
+  if (pattern.name === ARRIVALS) return withoutUsers(pattern.durationMs, seed)
+  const byTokens = scenario.requests.find(({ demand }) =>
+    REPLICA_KINDS.some((kind) => demand[kind].service.kind === 'tokens'),
+  )
+  if (byTokens === undefined) return createPattern({ ...pattern, seed })
+  throw new StowageError('CONFIG_INVALID_VALUE', {
+    found: `${scenario.name}: users under ${pattern.name} whose request ${byTokens.name} takes its time by tokens`,
+    expected: 'the arrivals of a list, which says how many tokens each has; or a mean',
+  })
+}
+
 /** The cluster of a scenario with its first replicas placed, all of them `warmUpMs` old. The pattern starts then. */
 export const openCluster = (input: LoadRunInput): ReplicaCluster => {
   const { scenario, seed } = input
-  const pattern = createPattern({ ...input.pattern, seed })
+  const pattern = patternOf(input)
   const { warmUpMs } = scenario
   const cluster = new ReplicaCluster({
     ...scenario,
@@ -118,6 +192,7 @@ export const openCluster = (input: LoadRunInput): ReplicaCluster => {
     policy: createPolicy(input.policy ?? scenario.policy),
     mix: scenario.requests,
     seed,
+    arrivals: input.pattern.name === ARRIVALS ? input.pattern.list : undefined,
     pattern: {
       ...pattern,
       durationMs: pattern.durationMs + warmUpMs,
@@ -133,58 +208,55 @@ export const openCluster = (input: LoadRunInput): ReplicaCluster => {
 
 /**
  * Runs a scenario under a pattern to its end.
- * @param signal looked at between entries of the series
- * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN; the reason of `signal`
+ * @throws StowageError CONFIG_INVALID_VALUE, POLICY_UNKNOWN
  */
-export const runLoad = (input: LoadRunInput, signal?: AbortSignal): LoadRunResult => {
-  const { pattern, sampleMs = 1000, scenario, seed } = input
-  const { durationMs, maxUsers, minUsers } = createPattern({ ...pattern, seed })
+export const runLoad = (input: LoadRunInput): LoadRunResult => {
+  const { sampleMs = 1000, scenario, seed } = input
+  const { durationMs, maxUsers, minUsers, name } = patternOf(input)
   if (!(sampleMs > 0))
     throw new StowageError('CONFIG_INVALID_VALUE', { found: `samples of ${sampleMs} ms`, expected: 'more than 0' })
   const cluster = openCluster(input)
   const { warmUpMs } = scenario
   const autoscalers = REPLICA_KINDS.flatMap((kind) => {
     const options = scenario.replicas[kind]?.autoscaling
-    return options === undefined
-      ? []
-      : [{ kind, metric: options.metric, autoscaler: new HorizontalAutoscaler(options) }]
+    if (options === undefined) return []
+    const autoscaler = new HorizontalAutoscaler(options)
+    return [{ kind, metric: options.metric, autoscaler, nextMs: autoscaler.syncMs }]
   })
-  const syncMs = Math.min(...autoscalers.map(({ autoscaler }) => autoscaler.syncMs))
   const scalings: Scaling[] = []
   const series: ReplicaWindow[] = []
-  let nextSyncMs = syncMs
   let nextSampleMs = sampleMs
   for (let atMs = 0; atMs < durationMs; ) {
-    signal?.throwIfAborted()
-    atMs = Math.min(durationMs, nextSampleMs, nextSyncMs)
+    atMs = Math.min(durationMs, nextSampleMs, ...autoscalers.map(({ nextMs }) => nextMs))
     cluster.runUntil(warmUpMs + atMs)
     if (atMs === nextSampleMs || atMs === durationMs) {
       series.push(since(cluster.takeWindow(), warmUpMs))
       nextSampleMs += sampleMs
     }
-    if (atMs === nextSyncMs) {
-      nextSyncMs += syncMs
-      const use = cluster.takeUse()
-      for (const { autoscaler, kind, metric } of autoscalers) {
-        const current = cluster.wanted(kind)
-        const { unready, [metric]: utilisations } = use[kind]
-        const wanted = autoscaler.desired({ nowMs: atMs, current, utilisations, unready })
-        if (wanted === current) continue
-        scalings.push({ atMs, kind, from: current, to: wanted })
-        cluster.scale(kind, wanted)
-      }
+    for (const one of autoscalers) {
+      const { autoscaler, kind, metric, nextMs } = one
+      if (atMs !== nextMs) continue
+      one.nextMs += autoscaler.syncMs
+      const current = cluster.wanted(kind)
+      const { unready, [metric]: utilisations } = cluster.takeUse(kind)
+      const wanted = autoscaler.desired({ nowMs: atMs, current, utilisations, unready })
+      if (wanted === current) continue
+      scalings.push({ atMs, kind, from: current, to: wanted })
+      cluster.scale(kind, wanted)
     }
   }
   const relative = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs - warmUpMs)
+  const summary = since(cluster.summary(), warmUpMs)
   return {
     scenario: scenario.name,
     policy: input.policy ?? scenario.policy,
-    pattern: pattern.name,
+    pattern: name,
     seed,
     durationMs,
     minUsers,
     maxUsers,
-    summary: since(cluster.summary(), warmUpMs),
+    summary,
+    unfinished: cluster.takeOffered() - summary.requests,
     requests: cluster.byKind(),
     series,
     replicas: cluster.records.map((record) => ({

@@ -4,6 +4,10 @@ import { StowageError } from '../../errors/catalogue.ts'
 /** The shapes of load that KISim names. */
 export const PATTERN_NAMES = ['ramp', 'spike', 'periodic', 'random'] as const
 export type PatternName = (typeof PATTERN_NAMES)[number]
+/** Requests that come at the times of a list, in place of users. */
+export const ARRIVALS = 'arrivals'
+export const LOAD_NAMES = [...PATTERN_NAMES, ARRIVALS] as const
+export type LoadName = (typeof LOAD_NAMES)[number]
 
 /** What a pattern is made of; what is left out takes the default of its shape (`PATTERN_DEFAULTS`). */
 export interface PatternOptions {
@@ -17,7 +21,7 @@ export interface PatternOptions {
 
 /** How many users there are at each moment: the one schedule that simulation and live runs share. */
 export interface LoadPattern {
-  readonly name: PatternName
+  readonly name: LoadName
   readonly durationMs: number
   readonly minUsers: number
   readonly maxUsers: number
@@ -49,6 +53,21 @@ const MAX_DURATION_MS = 7 * 24 * 3_600_000
 const invalid = (found: string, expected: string): StowageError =>
   new StowageError('CONFIG_INVALID_VALUE', { found, expected })
 
+const checkedDuration = (durationMs: number): number => {
+  if (durationMs > 0 && durationMs <= MAX_DURATION_MS) return durationMs
+  throw invalid(`a load of ${durationMs} ms`, `more than 0 and at most ${MAX_DURATION_MS / 86_400_000} days`)
+}
+
+/** What stands where a pattern does when requests come from a list: no users. @throws StowageError CONFIG_INVALID_VALUE */
+export const withoutUsers = (durationMs: number, seed: number): LoadPattern => ({
+  name: ARRIVALS,
+  durationMs: checkedDuration(durationMs),
+  minUsers: 0,
+  maxUsers: 0,
+  seed,
+  usersAt: () => 0,
+})
+
 const shapeOf = (name: PatternName, durationMs: number, low: number, high: number, seed: number) => {
   const span = high - low
   if (name === 'ramp') return (atMs: number) => low + Math.round((span * atMs) / durationMs)
@@ -74,8 +93,7 @@ export const createPattern = (options: PatternOptions): LoadPattern => {
     throw invalid(`the load pattern ${JSON.stringify(name)}`, `one of ${PATTERN_NAMES.join(', ')}`)
   const { minUsers = Math.min(PATTERN_DEFAULTS[name].minUsers, options.maxUsers ?? MAX_USERS) } = options
   const { maxUsers = Math.max(PATTERN_DEFAULTS[name].maxUsers, minUsers) } = options
-  if (!(durationMs > 0 && durationMs <= MAX_DURATION_MS))
-    throw invalid(`a load of ${durationMs} ms`, `more than 0 and at most ${MAX_DURATION_MS / 86_400_000} days`)
+  checkedDuration(durationMs)
   for (const users of [minUsers, maxUsers])
     if (!Number.isInteger(users) || users < 0 || users > MAX_USERS)
       throw invalid(`${users} users`, `a whole number from 0 to ${MAX_USERS}`)

@@ -42,8 +42,8 @@ export interface ReplicaRecord {
   readonly createdMs: number
   readonly placedMs: number | undefined
   readonly node: string
-  /** its GPU's number on the node, -1: none */
-  readonly device: number
+  /** its GPUs' numbers on the node */
+  readonly devices: readonly number[]
   readonly readyMs: number | undefined
   readonly removedMs: number | undefined
   /** why it has no node, in the scheduler's words */
@@ -102,7 +102,7 @@ export class ReplicaCluster {
   readonly #live: Record<ReplicaKind, Live[]> = { gpu: [], cpu: [] }
   #draining: Live[] = []
   readonly #records: Replica[] = []
-  #usedAtMs = 0
+  readonly #usedAtMs: Record<ReplicaKind, number> = { gpu: 0, cpu: 0 }
   #roomChanged = false
 
   constructor(options: ReplicaClusterOptions) {
@@ -179,12 +179,17 @@ export class ReplicaCluster {
   /** Counts from now on: what was before belongs to no window, no summary and no measurement. */
   begin(): void {
     this.#requests.begin()
-    this.takeUse()
+    for (const kind of REPLICA_KINDS) this.takeUse(kind)
   }
 
   /** What happened since the last call, or the beginning. */
   takeWindow(): ReplicaWindow {
     return this.#window(this.#requests.takeWindow())
+  }
+
+  /** Requests that users have begun since the last call. */
+  takeOffered(): number {
+    return this.#requests.takeOffered()
   }
 
   /** What happened since the beginning. */
@@ -201,27 +206,24 @@ export class ReplicaCluster {
     return Array.from(this.#nodeNumbers, ([node, number]) => ({ node, ...this.#requests.nodeUse(number) }))
   }
 
-  /** What replicas did since the last call, or since the start: what an autoscaler measures. */
-  takeUse(): Readonly<Record<ReplicaKind, ReplicaUse>> {
-    const lengthMs = Math.max(1, this.nowMs - this.#usedAtMs)
-    this.#usedAtMs = this.nowMs
-    const useOf = (kind: ReplicaKind): ReplicaUse => {
-      const cpu: number[] = []
-      const concurrency: number[] = []
-      const template = this.#options.templates[kind]
-      const requested = quantityMilli(template?.requests['cpu'] ?? '0') / 1000
-      for (const one of this.#live[kind]) {
-        const { coreMs, slotMs } = this.#requests.workOf(one.id)
-        if (one.id >= 0 && this.#requests.isReady(one.id)) {
-          cpu.push(requested > 0 ? (coreMs - one.coreMs) / lengthMs / requested : 0)
-          concurrency.push((slotMs - one.slotMs) / lengthMs / (template?.concurrency ?? 1))
-        }
-        one.coreMs = coreMs
-        one.slotMs = slotMs
+  /** What replicas of a kind did since the last call about them, or since the beginning: what an autoscaler measures. */
+  takeUse(kind: ReplicaKind): ReplicaUse {
+    const lengthMs = Math.max(1, this.nowMs - this.#usedAtMs[kind])
+    this.#usedAtMs[kind] = this.nowMs
+    const cpu: number[] = []
+    const concurrency: number[] = []
+    const template = this.#options.templates[kind]
+    const requested = quantityMilli(template?.requests['cpu'] ?? '0') / 1000
+    for (const one of this.#live[kind]) {
+      const { coreMs, slotMs } = this.#requests.workOf(one.id)
+      if (one.id >= 0 && this.#requests.isReady(one.id)) {
+        cpu.push(requested > 0 ? (coreMs - one.coreMs) / lengthMs / requested : 0)
+        concurrency.push((slotMs - one.slotMs) / lengthMs / (template?.concurrency ?? 1))
       }
-      return { cpu, concurrency, unready: this.#live[kind].length - cpu.length }
+      one.coreMs = coreMs
+      one.slotMs = slotMs
     }
-    return { gpu: useOf('gpu'), cpu: useOf('cpu') }
+    return { cpu, concurrency, unready: this.#live[kind].length - cpu.length }
   }
 
   #window(window: LoadWindow): ReplicaWindow {
@@ -244,7 +246,7 @@ export class ReplicaCluster {
       createdMs: this.nowMs,
       placedMs: undefined,
       node: '',
-      device: -1,
+      devices: [],
       readyMs: undefined,
       removedMs: undefined,
       pendingBecause: '',
@@ -274,14 +276,14 @@ export class ReplicaCluster {
     }
     record.pendingBecause = ''
     record.node = place.node
-    record.device = place.device
+    record.devices = place.devices
     record.placedMs = this.nowMs
     record.readyMs = this.nowMs + template.startMs
     one.id = this.#requests.addReplica({
       kind: record.kind,
       // the scheduler knows no other nodes
       node: this.#nodeNumbers.get(place.node)!,
-      device: place.device,
+      devices: place.devices,
       concurrency: template.concurrency,
       coreLimit: template.coreLimit,
       readyAtMs: record.readyMs,

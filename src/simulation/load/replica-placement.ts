@@ -14,8 +14,8 @@ import { nodeObject } from '../virtual-node-object.ts'
 /** Where a pod was put. */
 export interface Place {
   readonly node: string
-  /** its first GPU's number on the node, -1 without one */
-  readonly device: number
+  /** its GPUs' numbers on the node */
+  readonly devices: readonly number[]
 }
 
 /** A pod that fits nowhere, in the scheduler's words. */
@@ -56,11 +56,11 @@ export class ReplicaPlacement {
       ...object,
       metadata: { ...object.metadata, uid: object.metadata?.name ?? '', resourceVersion: String(++this.#pods) },
     })
-    const decision = this.#cycle.decideAtOnce(pod, this.#profile)
+    const decision = this.#cycle.decideAtOnce(pod, this.#profile, false)
     this.#version++
     if (decision.node < 0) return { reason: decision.facts.message }
     this.#cluster.assume({ ...pod, nodeName: decision.nodeName, gpuDevices: decision.devices }, decision.node)
-    return { node: decision.nodeName, device: this.#cluster.gpus.devicesOf(pod.uid)[0] ?? -1 }
+    return { node: decision.nodeName, devices: this.#cluster.gpus.devicesOf(pod.uid) }
   }
 
   /** Gives back what a pod took. */

@@ -42,7 +42,7 @@ const roomy = { cores: 64, backgroundCores: 0, gpus: 0, networkMs: 0 }
 const replica = (node: number, concurrency = 1, kind: ReplicaKind = 'cpu', device = -1) => ({
   kind,
   node,
-  device,
+  devices: device < 0 ? [] : [device],
   concurrency,
   coreLimit: 64,
   readyAtMs: 0,

@@ -1,5 +1,6 @@
 import { type Random, seededRandom } from '../../clock/random.ts'
-import { type DurationDistribution, type Sampler, samplerOf } from './distribution.ts'
+import type { LlmArrivals } from '../traces/llm-requests.ts'
+import { type DurationDistribution, samplerOf, type TokenService } from './distribution.ts'
 import { EventHeap } from './event-heap.ts'
 import { Histogram, type Percentiles } from './histogram.ts'
 import type { LoadPattern } from './pattern.ts'
@@ -9,8 +10,8 @@ export type ReplicaKind = 'gpu' | 'cpu'
 
 /** What a request needs of a replica of one kind. */
 export interface ServiceDemand {
-  /** from its turn to its answer, on a node where nothing else runs */
-  readonly service: DurationDistribution
+  /** from its turn to its answer, on a node where nothing else runs; by tokens only where requests come from a trace */
+  readonly service: DurationDistribution | TokenService
   /** cores that it keeps busy meanwhile */
   readonly cores: number
   /** share of the service during which the GPU is busy, 0 to 1; the rest is work of the CPU */
@@ -41,6 +42,8 @@ export type Preference = 'gpu' | 'balanced' | 'cpu'
 
 export interface RequestSimulationOptions {
   readonly pattern: LoadPattern
+  /** An open loop beside the pattern's users: from `begin` on these come at their times, whatever becomes of those before. */
+  readonly arrivals?: LlmArrivals | undefined
   readonly mix: readonly SimulatedRequest[]
   readonly think: ThinkTime
   /** users, service times and the balancer's draws come from it */
@@ -71,8 +74,8 @@ export interface SimulatedNode {
 export interface SimulatedReplica {
   readonly kind: ReplicaKind
   readonly node: number
-  /** its GPU's number on the node; -1: none */
-  readonly device: number
+  /** its GPUs' numbers on the node; all are busy together */
+  readonly devices: readonly number[]
   /** requests that it works on at one time */
   readonly concurrency: number
   /** more is throttled */
@@ -125,6 +128,7 @@ interface Machine extends SimulatedNode {
 }
 
 interface Replica extends SimulatedReplica {
+  readonly id: number
   readonly machine: Machine
   ready: boolean
   draining: boolean
@@ -148,6 +152,7 @@ const DONE = 3
 const READY = 4
 const RESPOND = 5
 const GENERATED = 6
+const COME = 7
 
 // where a request is
 const FREE = 0
@@ -166,6 +171,8 @@ interface Work {
   readonly coreMs: number
   readonly deviceMs: number
 }
+/** How long the service of a request takes. `arrival`: its number in the list, -1 for a user's. */
+type ServiceTime = (arrival: number) => number
 /** How much was done until then. */
 interface Moment extends Work {
   readonly atMs: number
@@ -236,7 +243,7 @@ class Deadlines {
 }
 
 /**
- * Closed-loop users, a load balancer and replicas on nodes, request by request on a clock of its own. Whoever drives it says
+ * Closed-loop users or an open loop of arrivals, a load balancer and replicas on nodes, request by request on a clock of its own. Whoever drives it says
  * where replicas are and how far the clock goes. What it takes for granted is in docs/simulator/load.md.
  */
 export class RequestSimulation {
@@ -244,7 +251,9 @@ export class RequestSimulation {
   readonly #events = new EventHeap()
   readonly #deadlines = new Deadlines()
   readonly #random: Random
-  readonly #samplers: Readonly<Record<ReplicaKind, readonly Sampler[]>>
+  readonly #serviceTimes: Readonly<Record<ReplicaKind, readonly ServiceTime[]>>
+  /** which requests of the mix an open loop's are */
+  readonly #chooser: UserScript
   readonly #machines: Machine[] = []
   readonly #replicas: (Replica | undefined)[] = []
   #ready: Replica[] = []
@@ -260,6 +269,8 @@ export class RequestSimulation {
   #state = new Uint8Array(256)
   #serial = new Int32Array(256)
   #user = new Int32Array(256)
+  /** number in the list of arrivals, -1: a user's */
+  #arrival = new Int32Array(256)
   #kind = new Int32Array(256)
   #replica = new Int32Array(256)
   #startMs = new Float64Array(256)
@@ -270,6 +281,7 @@ export class RequestSimulation {
   readonly #free: number[] = []
   #made = 0
   #outstanding = 0
+  #offered = 0
 
   // the processes that make the load
   readonly #generatorQueue: number[] = []
@@ -287,9 +299,18 @@ export class RequestSimulation {
     this.#options = options
     this.#random = seededRandom(options.seed)
     const services = this.#random.fork()
-    const samplersOf = (kind: ReplicaKind): readonly Sampler[] =>
-      options.mix.map(({ demand }) => samplerOf(demand[kind].service, services))
-    this.#samplers = { gpu: samplersOf('gpu'), cpu: samplersOf('cpu') }
+    const { arrivals } = options
+    const serviceTimesOf = (kind: ReplicaKind): readonly ServiceTime[] =>
+      options.mix.map(({ demand }) => {
+        const { service } = demand[kind]
+        if (service.kind !== 'tokens') return samplerOf(service, services)
+        const { perGeneratedTokenMs, perPromptTokenMs } = service
+        return (arrival) =>
+          (arrivals?.contextTokens[arrival] ?? 0) * perPromptTokenMs +
+          (arrivals?.generatedTokens[arrival] ?? 0) * perGeneratedTokenMs
+      })
+    this.#serviceTimes = { gpu: serviceTimesOf('gpu'), cpu: serviceTimesOf('cpu') }
+    this.#chooser = new UserScript(options.seed, 0, options.mix, options.think)
     this.#byKind = options.mix.map(() => new Counters())
     this.#generatorsIdle = options.generators ?? 0
     this.#events.push(0, TICK, 0)
@@ -324,6 +345,7 @@ export class RequestSimulation {
     if (machine === undefined) throw new RangeError(`there is no node number ${replica.node}`)
     this.#replicas.push({
       ...replica,
+      id,
       machine,
       ready: false,
       draining: false,
@@ -348,11 +370,18 @@ export class RequestSimulation {
     replica.draining = true
     replica.ready = false
     this.#listReady()
-    this.#forgetIfDone(id, replica)
+    this.#forgetIfDone(replica)
   }
 
   isReady(id: number): boolean {
     return this.#replicas[id]?.ready ?? false
+  }
+
+  /** Requests that users have begun since the last call. */
+  takeOffered(): number {
+    const offered = this.#offered
+    this.#offered = 0
+    return offered
   }
 
   /** It was removed and has answered everything. */
@@ -397,6 +426,10 @@ export class RequestSimulation {
         case ARRIVE:
           this.#arrive(events.subject)
           break
+        case COME:
+          this.#ask(-1, events.subject)
+          this.#expect(events.subject + 1)
+          break
         case TICK:
           this.#tick()
           break
@@ -416,9 +449,12 @@ export class RequestSimulation {
 
   /** The run begins now: what was before is left out of everything. */
   begin(): void {
+    // Who is ready at this moment takes requests that come at it.
+    this.runUntil(this.#nowMs)
     for (const counters of [this.#window, this.#run, ...this.#byKind]) counters.clear()
     this.#windowFrom = this.#runFrom = this.#moment()
     for (const machine of this.#machines.keys()) this.#runFromOf[machine] = this.#workOn(machine)
+    this.#expect(0)
   }
 
   /** What happened since the last call, or the beginning. */
@@ -526,10 +562,24 @@ export class RequestSimulation {
       this.#present[user] = false
       return
     }
+    this.#ask(user, -1)
+  }
+
+  /** Has the next of the list come at its time: only one waits at a time, however long the list. */
+  #expect(arrival: number): void {
+    const { arrivals, pattern } = this.#options
+    if (arrivals === undefined || arrival >= arrivals.count) return
+    // below the count
+    const atMs = this.#runFrom.atMs + arrivals.atMs[arrival]!
+    if (atMs < pattern.durationMs) this.#events.push(atMs, COME, arrival)
+  }
+
+  #ask(user: number, arrival: number): void {
     const request = this.#allocate()
+    this.#offered++
     this.#user[request] = user
-    // who wakes has a script
-    this.#kind[request] = this.#users[user]!.nextRequest()
+    this.#arrival[request] = arrival
+    this.#kind[request] = (this.#users[user] ?? this.#chooser).nextRequest()
     this.#state[request] = AWAY
     if (this.#options.generators === undefined) {
       this.#startMs[request] = this.#nowMs
@@ -538,9 +588,9 @@ export class RequestSimulation {
   }
 
   #endFor(request: number, atMs: number): void {
-    // a request has a user, and it a script
     const user = this.#user[request]!
-    this.#events.push(atMs + this.#users[user]!.thinkMs(), WAKE, user)
+    // a user has a script; of an open loop's requests nobody waits for the answer
+    if (user >= 0) this.#events.push(atMs + this.#users[user]!.thinkMs(), WAKE, user)
   }
 
   // Requests. Their number is below the length of every column.
@@ -558,6 +608,7 @@ export class RequestSimulation {
       this.#state = grown(this.#state, new Uint8Array(length))
       this.#serial = grown(this.#serial, new Int32Array(length))
       this.#user = grown(this.#user, new Int32Array(length))
+      this.#arrival = grown(this.#arrival, new Int32Array(length))
       this.#kind = grown(this.#kind, new Int32Array(length))
       this.#replica = grown(this.#replica, new Int32Array(length))
       this.#startMs = grown(this.#startMs, new Float64Array(length))
@@ -577,13 +628,12 @@ export class RequestSimulation {
   #send(request: number): void {
     // From now, not from the start: what makes the load may have been busy since, and deadlines stay in order this way.
     this.#deadlines.push(this.#nowMs + this.#options.timeoutMs, request, this.#serial[request]!)
-    const chosen = this.#choose()
-    if (chosen === undefined) {
+    const replica = this.#choose()
+    if (replica === undefined) {
       this.#fail(request)
       return
     }
-    const replica = this.#replicas[chosen]! // what is chosen is there
-    this.#replica[request] = chosen
+    this.#replica[request] = replica.id
     replica.outstanding++
     this.#outstanding++
     const { networkMs } = replica.machine
@@ -592,10 +642,10 @@ export class RequestSimulation {
   }
 
   #arrive(request: number): void {
-    const id = this.#replica[request]!
-    const replica = this.#replicas[id]!
+    // a replica stays while it has requests
+    const replica = this.#replicas[this.#replica[request]!]!
     if (this.#state[request] === ABANDONED) {
-      this.#leave(id, replica)
+      this.#leave(replica)
       this.#release(request)
     } else if (replica.busy < replica.concurrency) this.#serve(request, replica)
     else if (replica.queued < this.#options.queueLimit) {
@@ -606,19 +656,19 @@ export class RequestSimulation {
       replica.tail = request
       replica.queued++
     } else {
-      this.#leave(id, replica)
+      this.#leave(replica)
       this.#fail(request)
     }
   }
 
-  #leave(id: number, replica: Replica): void {
+  #leave(replica: Replica): void {
     replica.outstanding--
     this.#outstanding--
-    if (replica.draining) this.#forgetIfDone(id, replica)
+    if (replica.draining) this.#forgetIfDone(replica)
   }
 
-  #forgetIfDone(id: number, replica: Replica): void {
-    if (replica.outstanding === 0) this.#replicas[id] = undefined
+  #forgetIfDone(replica: Replica): void {
+    if (replica.outstanding === 0) this.#replicas[replica.id] = undefined
   }
 
   #serve(request: number, replica: Replica): void {
@@ -638,12 +688,12 @@ export class RequestSimulation {
     const disturbed = 1 + interference * Math.min(1, others / machine.cores)
     let slowdown = cores > 0 || demand.deviceShare < 1 ? throttled * contended * disturbed : 1
     this.#device[request] = 0
-    if (replica.device >= 0 && demand.deviceShare > 0) {
-      const busy = this.#occupy(machine, replica.device, demand.deviceShare)
+    if (replica.devices.length > 0 && demand.deviceShare > 0) {
+      const busy = this.#occupy(replica, demand.deviceShare)
       this.#device[request] = demand.deviceShare
       slowdown = (1 - demand.deviceShare) * slowdown + demand.deviceShare * Math.max(1, busy)
     }
-    this.#events.push(nowMs + slowdown * this.#samplers[kind][at]!(), DONE, request)
+    this.#events.push(nowMs + slowdown * this.#serviceTimes[kind][at]!(this.#arrival[request]!), DONE, request)
   }
 
   #occupySlot(replica: Replica, slots: number): void {
@@ -667,24 +717,29 @@ export class RequestSimulation {
     return change
   }
 
-  #occupy(machine: Machine, device: number, share: number): number {
-    // the device is one of the machine's
-    const demand = machine.deviceDemand[device]!
-    machine.deviceBusyMs[device]! += Math.min(1, demand) * (this.#nowMs - machine.deviceSinceMs[device]!)
-    machine.deviceSinceMs[device] = this.#nowMs
-    return (machine.deviceDemand[device] = Math.max(0, demand + share))
+  /** @returns what is asked of the one of its GPUs that is asked most */
+  #occupy({ devices, machine }: Replica, share: number): number {
+    let most = 0
+    for (const device of devices) {
+      // the device is one of the machine's
+      const demand = machine.deviceDemand[device]!
+      machine.deviceBusyMs[device]! += Math.min(1, demand) * (this.#nowMs - machine.deviceSinceMs[device]!)
+      machine.deviceSinceMs[device] = this.#nowMs
+      most = Math.max(most, (machine.deviceDemand[device] = Math.max(0, demand + share)))
+    }
+    return most
   }
 
   #done(request: number): void {
-    const id = this.#replica[request]!
-    const replica = this.#replicas[id]!
+    // a replica stays while it has requests
+    const replica = this.#replicas[this.#replica[request]!]!
     this.#occupySlot(replica, -1)
     this.#work(replica, -this.#cores[request]!)
-    if (this.#device[request]! > 0) this.#occupy(replica.machine, replica.device, -this.#device[request]!)
-    this.#serveNext(id, replica)
+    if (this.#device[request]! > 0) this.#occupy(replica, -this.#device[request]!)
+    this.#serveNext(replica)
     const abandoned = this.#state[request] === ABANDONED
     const backMs = this.#nowMs + replica.machine.networkMs
-    this.#leave(id, replica)
+    this.#leave(replica)
     if (abandoned) this.#release(request)
     else if (backMs >= this.#startMs[request]! + this.#options.timeoutMs) this.#state[request] = LATE
     else {
@@ -694,7 +749,7 @@ export class RequestSimulation {
     }
   }
 
-  #serveNext(id: number, replica: Replica): void {
+  #serveNext(replica: Replica): void {
     while (replica.head >= 0 && replica.busy < replica.concurrency) {
       const request = replica.head
       replica.head = this.#next[request]!
@@ -706,7 +761,7 @@ export class RequestSimulation {
         this.#release(request)
       } else this.#serve(request, replica)
     }
-    if (replica.draining) this.#forgetIfDone(id, replica)
+    if (replica.draining) this.#forgetIfDone(replica)
   }
 
   #count(request: number, count: (counters: Counters) => void): void {
@@ -796,13 +851,9 @@ export class RequestSimulation {
       gpu: ready.filter(({ kind }) => kind === 'gpu'),
       cpu: ready.filter(({ kind }) => kind === 'cpu'),
     }
-    this.#numbers.clear()
-    for (const [id, replica] of this.#replicas.entries()) if (replica !== undefined) this.#numbers.set(replica, id)
   }
 
-  readonly #numbers = new Map<Replica, number>()
-
-  #choose(): number | undefined {
+  #choose(): Replica | undefined {
     const preference = this.#preference
     let chosen: Replica | undefined
     if (preference === 'balanced') chosen = this.#among(this.#ready, 'all')
@@ -814,7 +865,7 @@ export class RequestSimulation {
         if (other !== undefined && (chosen === undefined || loadOf(other) < loadOf(chosen))) chosen = other
       }
     }
-    return chosen === undefined ? undefined : this.#numbers.get(chosen)
+    return chosen
   }
 
   #among(replicas: readonly Replica[], turns: ReplicaKind | 'all'): Replica | undefined {

@@ -18,6 +18,7 @@ export class CsvTable {
   readonly rows: readonly CsvRow[]
   readonly #file: string
   readonly #columns: ReadonlyMap<string, number>
+  readonly #width: number
 
   /**
    * @param file how to call it in errors
@@ -33,17 +34,16 @@ export class CsvTable {
     if (missing.length > 0) {
       throw this.#malformed(1, `no column ${missing.join(', ')}`, `a first line with the columns ${columns.join(',')}`)
     }
-    this.rows = lines.flatMap((text, index) =>
-      index === 0 || text.trim() === '' ? [] : [{ line: index + 1, cells: text.split(',') }],
-    )
-    const ragged = this.rows.find(({ cells }) => cells.length !== header.length)
-    if (ragged !== undefined) {
-      throw this.#malformed(
-        ragged.line,
-        `${ragged.cells.length} values`,
-        `${header.length} values, one for each column, without quotes`,
-      )
-    }
+    this.#width = header.length
+    this.rows = lines.flatMap((text, index) => (index === 0 || text.trim() === '' ? [] : [this.rowOf(index + 1, text)]))
+  }
+
+  /** A line as a row, for those who read a long file piece by piece. @throws StowageError TRACE_MALFORMED */
+  rowOf(line: number, text: string): CsvRow {
+    const cells = text.split(',')
+    if (cells.length === this.#width) return { line, cells }
+    const expected = `${this.#width} values, one for each column, without quotes`
+    throw this.#malformed(line, `${cells.length} values`, expected)
   }
 
   /** A value that matches. @param words what is expected, for people. @throws StowageError TRACE_MALFORMED */

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { llmPods, llmRequests, readLlmRequests } from './llm-requests.ts'
+import { llmPods, llmRequests, readLlmArrivals, readLlmRequests } from './llm-requests.ts'
 
 const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
 const LIST = `${HEADER}\r
@@ -69,6 +69,28 @@ test('a list is read from its file, and one that is not there is an error', asyn
     await writeFile(join(folder, 'a.csv'), LIST)
     assert.equal((await readLlmRequests(join(folder, 'a.csv'))).length, 3)
     await assert.rejects(readLlmRequests(join(folder, 'b.csv')), { code: 'FILE_UNREADABLE' })
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('a list longer than what is read at once is the same list, and a line without an end is refused', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'stowage-'))
+  try {
+    const rows = Array.from({ length: 20_000 }, (_, at) => `2023-11-16 18:17:${10 + (at % 50)}.5,${at},${at % 97}`)
+    const text = `${HEADER}\r\n${rows.join('\r\n')}\r\n`
+    await writeFile(join(folder, 'long.csv'), text)
+    const { atMs, contextTokens, count } = await readLlmArrivals(join(folder, 'long.csv'))
+    assert.equal(count, 20_000)
+    assert.deepEqual(
+      llmRequests('long.csv', text).map((request) => [request.atMs, request.contextTokens]),
+      Array.from(atMs, (ms, at) => [ms, contextTokens[at]]),
+    )
+    await writeFile(join(folder, 'endless.csv'), `${HEADER}\n${'1'.repeat(200_000)}`)
+    await assert.rejects(readLlmArrivals(join(folder, 'endless.csv')), {
+      code: 'TRACE_MALFORMED',
+      message: /endless\.csv line 2: more than 1000 characters/,
+    })
   } finally {
     await rm(folder, { recursive: true })
   }

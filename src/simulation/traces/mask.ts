@@ -26,6 +26,8 @@ const KNOWN_KEY =
 const PLAIN_VALUES = /^(nvidia\.com\/.*|kubernetes\.io\/(os|arch)|storage\.alpha\.kubernetes\.io\/migrated-plugins)$/
 /** Says nothing about anybody: numbers, durations, lists of numbers, truth. Selectors may compare it. */
 const PLAIN = /^(|[0-9.,]+(ms|s|m|h|d)?|true|false|yes|no)$/
+/** Hashes that are kept at hand. */
+const WORDS_AT_MOST = 100_000
 /** What schedulers append to a name without tag or digest. */
 const LATEST = ':latest'
 
@@ -39,6 +41,8 @@ export const hashingMask = (secret: Uint8Array): Mask => {
     let hashed = known.get(text)
     if (hashed === undefined) {
       hashed = `x${createHmac('sha256', secret).update(text).digest('hex').slice(0, 15)}`
+      // Only to be quicker: a recording of weeks must not remember every word.
+      if (known.size >= WORDS_AT_MOST) known.clear()
       known.set(text, hashed)
     }
     return hashed

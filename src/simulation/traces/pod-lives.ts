@@ -73,5 +73,8 @@ export const podLives = ({ events }: Pick<RecordedTrace, 'events'>): PodLife[] =
   return lives
 }
 
-/** Time at which the last thing of a trace happened. */
-export const traceDurationMs = ({ events }: Pick<RecordedTrace, 'events'>): number => events.at(-1)?.atMs ?? 0
+/** Time at which the last thing of a trace happened; 0 if it holds one moment. */
+export const traceDurationMs = ({ events }: Pick<RecordedTrace, 'events'>): number => {
+  const last = events.at(-1)
+  return last === undefined || last.event === 'synced' ? 0 : last.atMs
+}

@@ -202,6 +202,7 @@ const KINDS = {
       schedulingPolicy: { basic: {}, gang: { minCount: 'plain' } },
       minMember: 'plain',
       scheduleTimeoutSeconds: 'plain',
+      disruptionMode: { single: {}, all: {} },
     },
   },
 } as const satisfies Readonly<Record<string, Field>>

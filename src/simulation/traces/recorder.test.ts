@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { VirtualClock } from '../../clock/clock.ts'
 import type { NodeObject, PodObject } from '../../cluster/objects.ts'
 import { hashingMask, type Mask } from './mask.ts'
 import { parseTrace, type TraceEvent, type TraceHeader, traceLine } from './recorded.ts'
-import { recordedKinds } from './recorded-fields.ts'
+import { recordedKinds, recordedParts } from './recorded-fields.ts'
 import { TraceRecorder } from './recorder.ts'
 
 const HEADER: TraceHeader = {
@@ -137,6 +138,17 @@ const telling = {
   status: { podIP: SECRET, message: SECRET },
 }
 
+test('of a PodGroup all that decides is kept: how many go together, how long they wait, and whether they leave together', () => {
+  const spec = {
+    schedulingPolicy: { gang: { minCount: 3 } },
+    disruptionMode: { all: {} },
+    minMember: 3,
+    scheduleTimeoutSeconds: 60,
+  }
+  const kept = recordedParts('PodGroup', { metadata: { name: 'g', uid: 'g' }, spec, status: { phase: 'Pending' } })
+  assert.deepEqual((kept as { spec?: unknown }).spec, spec)
+})
+
 test('environment, commands, secrets, probes and addresses are never written, of whatever kind the object is', () => {
   for (const kind of recordedKinds) {
     const { recorder, text } = recording()
@@ -251,4 +263,53 @@ test('keys that mean something to JavaScript are keys like others', () => {
   assert.equal(Object.getPrototypeOf(event.object.metadata?.labels), Object.prototype)
   assert.deepEqual(Object.keys(event.object.metadata?.labels ?? {}), ['constructor'])
   assert.equal(({} as Record<string, unknown>)['polluted'], undefined)
+})
+
+test('whatever an object is, recording it never fails, and what is written can be read again or is named', () => {
+  const anything = fc.anything({ maxDepth: 4, withBigInt: true, withNullPrototype: true })
+  const object = fc.record(
+    {
+      metadata: fc.oneof(
+        fc.record(
+          { name: fc.string({ minLength: 1 }), namespace: fc.string(), uid: fc.string(), labels: anything },
+          { requiredKeys: [] },
+        ),
+        anything,
+      ),
+      spec: fc.oneof(fc.record({ nodeName: anything, containers: anything, affinity: anything }), anything),
+      status: fc.oneof(fc.record({ conditions: anything, phase: anything }), anything),
+    },
+    { requiredKeys: [] },
+  )
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...recordedKinds),
+      fc.array(object, { maxLength: 3 }),
+      fc.boolean(),
+      (kind, seen, masked) => {
+        const { recorder, text } = recording(masked ? hashingMask(new Uint8Array(8)) : undefined)
+        const feed = recorder.feed(kind, 'v1', () => undefined)
+        for (const one of seen) feed.seen(one as PodObject)
+        feed.gone('n', 'a', 'u')
+        try {
+          parseTrace('t.ndjson', text())
+        } catch (error) {
+          assert.match(String(error), /TRACE_MALFORMED/)
+        }
+      },
+    ),
+    { seed: 11, numRuns: 300 },
+  )
+})
+
+test('a mask keeps equal words equal and different ones different', () => {
+  const mask = hashingMask(new Uint8Array(16).fill(3))
+  fc.assert(
+    fc.property(fc.string(), fc.string(), (one, other) => {
+      assert.equal(mask.name(one) === mask.name(other), one === other)
+      assert.equal(mask.key(one) === mask.key(other), one === other)
+      assert.equal(mask.value('app', one), mask.name(one), 'a selector may compare names and values')
+    }),
+    { seed: 12, numRuns: 500 },
+  )
 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../clock/clock.ts'
 import type { ObjectFeed } from '../../cluster/feed.ts'
-import type { KubeObject, PodObject } from '../../cluster/objects.ts'
+import type { Condition, KubeObject, PodObject } from '../../cluster/objects.ts'
 import { noMask, type Mask } from './mask.ts'
 import { recordedParts, type RecordedKind } from './recorded-fields.ts'
 import type { PodEnd, TraceEvent } from './recorded.ts'
@@ -30,8 +30,13 @@ const digestOf = (value: unknown): string => createHash('sha256').update(JSON.st
 /** Longer ones say nothing more that is of use. */
 const MESSAGE_AT_MOST = 2_000
 
-const conditionOf = (object: PodObject, type: string) =>
-  (object.status?.conditions ?? []).find((condition) => condition?.type === type)
+/** Feeds must not throw, whatever the object is. */
+const conditionOf = (object: PodObject, type: string): Condition | undefined => {
+  const conditions: unknown = object.status?.conditions
+  return Array.isArray(conditions)
+    ? (conditions as (Condition | undefined)[]).find((condition) => condition?.type === type)
+    : undefined
+}
 
 /**
  * Turns what is seen of a cluster into the events of a trace. Objects that change in nothing that is kept (heartbeats,
@@ -114,8 +119,8 @@ export class TraceRecorder {
   }
 
   #podSeen(object: PodObject): void {
-    const uid = object.metadata?.uid ?? ''
-    if (uid === '') return
+    const uid: unknown = object.metadata?.uid
+    if (typeof uid !== 'string' || uid === '') return
     const known = this.#pods.get(uid)
     const phase = object.status?.phase
     const finished = phase === 'Succeeded' || phase === 'Failed'

@@ -1,14 +1,7 @@
+import { spreadOf } from '../engine/measures.ts'
+import type { Spread } from '../engine/result.ts'
 import { podLives, traceDurationMs } from './pod-lives.ts'
 import type { PodEnd, RecordedTrace } from './recorded.ts'
-
-/** Of many waits, in milliseconds, by nearest rank; 0 where there are none. */
-export interface Waits {
-  readonly count: number
-  readonly p50: number
-  readonly p95: number
-  readonly p99: number
-  readonly max: number
-}
 
 /** What is in a recorded trace. */
 export interface TraceSummary {
@@ -44,14 +37,7 @@ export interface TraceSummary {
   /** objects beside nodes and pods, by kind */
   readonly objects: Readonly<Record<string, number>>
   /** from arrival, or the opening of the last gate, to the node */
-  readonly pendingMs: Waits
-}
-
-/** @param values are sorted in place */
-export const waitsOf = (values: number[]): Waits => {
-  values.sort((a, b) => a - b)
-  const rank = (share: number): number => values[Math.max(0, Math.ceil(share * values.length) - 1)] ?? 0
-  return { count: values.length, p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), max: values.at(-1) ?? 0 }
+  readonly pendingMs: Spread
 }
 
 const tally = (words: Iterable<string>): Record<string, number> => {
@@ -110,7 +96,7 @@ export const summariseTrace = (trace: RecordedTrace): TraceSummary => {
     },
     schedulers: tally(lives.map(({ object }) => object.spec?.schedulerName ?? 'default-scheduler')),
     objects: tally(objects.values()),
-    pendingMs: waitsOf(
+    pendingMs: spreadOf(
       lives.flatMap(({ bind, openMs }) =>
         bind === undefined || openMs === undefined ? [] : [Math.max(0, bind.atMs - openMs)],
       ),
