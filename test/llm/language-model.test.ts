@@ -6,7 +6,7 @@ import type { Configuration } from '../../src/configuration/schema.ts'
 import { ModelFailure } from '../../src/policies/llm/failure.ts'
 import { LanguageModel, openLanguageModel, type Question } from '../../src/policies/llm/language-model.ts'
 import { llmSettings, type Logged } from './llm-world.ts'
-import { type Behaviour, ModelServer } from './model-server.ts'
+import { type Behaviour, type ChatRequest, ModelServer } from './model-server.ts'
 
 const TOKEN = 'hf_averysecrettoken0123456789'
 const closing: (() => Promise<void> | void)[] = []
@@ -134,19 +134,29 @@ describe('asking a model', () => {
     for (let i = 0; i < 9; i++) await failureOf(model)
     assert.equal(model.statistics.breaker, 'open')
     assert.equal(model.statistics.breakerTrips, 1)
-    // The first was asked twice, the second time without a format.
-    assert.equal(server.questions.length, 6)
+    // The first was asked in three ways.
+    assert.equal(server.questions.length, 7)
     assert.equal(logged.length, 1)
   })
 
-  test('does without a JSON schema where the server knows none', async () => {
-    const server = await ModelServer.start((request) => (request.response_format === undefined ? hello : status(400)))
-    closing.push(() => server.close())
-    const { model } = modelAt(server)
-    assert.equal(await ask(model), 'hello')
-    assert.equal(await ask(model), 'hello')
-    assert.equal(server.questions.length, 3)
-    assert.equal(model.statistics.failed, 0)
+  test('does without what the server does not know: a JSON schema, or a temperature, and remembers that', async () => {
+    const knowing: readonly ((request: ChatRequest) => boolean)[] = [
+      (request) => request.response_format === undefined,
+      (request) => request.temperature === undefined && request.max_tokens === undefined,
+    ]
+    for (const knows of knowing) {
+      const server = await ModelServer.start((request) => (knows(request) ? hello : status(400)))
+      closing.push(() => server.close())
+      const { model } = modelAt(server)
+      assert.equal(await ask(model), 'hello')
+      const tried = server.questions.length
+      assert.equal(await ask(model), 'hello')
+      assert.equal(server.questions.length, tried + 1)
+      assert.equal(model.statistics.failed, 0)
+      server.script = () => status(400)
+      assert.equal((await failureOf(model)).status, 400)
+      assert.equal(server.questions.length, tried + 2, 'what has worked is not doubted')
+    }
   })
 
   test('asks a second server when the first is slow or fails, with a token of its own, and takes the first good answer', async () => {

@@ -13,8 +13,8 @@ export interface Received {
 export interface ChatRequest {
   readonly model: string
   readonly messages: readonly { readonly role: string; readonly content: string }[]
-  readonly max_tokens: number
-  readonly temperature: number
+  readonly max_tokens?: number
+  readonly temperature?: number
   readonly response_format?: { readonly json_schema?: { readonly name?: string } }
 }
 

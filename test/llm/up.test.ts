@@ -75,3 +75,37 @@ test('stowage up --policy llm asks the server of .env, shows how it does, and sh
     rmSync(folder, { recursive: true, force: true })
   }
 })
+
+test('a model that is required and cannot be used ends the start with what is missing', async () => {
+  const server = await ModelServer.start()
+  server.models = { data: [{ id: 'another' }] }
+  const folder = mkdtempSync(join(tmpdir(), 'stowage-llm-'))
+  const failing = async (...args: string[]): Promise<string> => {
+    const child = spawn(
+      process.execPath,
+      [main, 'up', '--llm-required', '--api-port', '0', '--metrics-port', '0', ...args],
+      {
+        cwd: folder,
+        env: { PATH: process.env['PATH'], HOME: folder },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
+    let said = ''
+    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    assert.equal(await new Promise((resolve) => child.on('exit', resolve)), 1, said)
+    return said
+  }
+  try {
+    assert.match(
+      await failing(),
+      /no token for https:\/\/router\.huggingface\.co; set HUGGINGFACE_TOKEN.*\[MODEL_UNUSABLE\]/,
+    )
+    assert.match(
+      await failing('--llm-endpoint', server.url),
+      /list of 1 models does not have meta-llama.*\[MODEL_UNUSABLE\]/,
+    )
+  } finally {
+    await server.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

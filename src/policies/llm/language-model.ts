@@ -87,9 +87,25 @@ interface Provider {
   readonly model: string
   readonly token: string | undefined
   prices: Prices
-  /** whether it is asked for JSON of a schema: until it says that it cannot */
-  structured: boolean
+  /** how it is spoken to; the number of one of DIALECTS */
+  dialect: number
+  /** no other dialect is tried any more */
+  settled: boolean
 }
+
+/** Ways to ask for the same, for servers that refuse a request that has what they do not know. */
+interface Dialect {
+  /** asks for JSON of a schema */
+  readonly schema: boolean
+  /** says `max_tokens` and a temperature, which OpenAI's reasoning models refuse */
+  readonly classic: boolean
+}
+
+const DIALECTS: readonly Dialect[] = [
+  { schema: true, classic: true },
+  { schema: true, classic: false },
+  { schema: false, classic: true },
+]
 
 /** `https://host/v1` and `https://host` mean the same. */
 const pathOf = (endpoint: string, path: string): URL => new URL(`${endpoint.replace(/(\/v1)?\/*$/, '')}/v1/${path}`)
@@ -139,7 +155,8 @@ export class LanguageModel {
       model,
       token,
       prices: { input: inputPrice ?? assumed.input, output: outputPrice ?? assumed.output },
-      structured: true,
+      dialect: 0,
+      settled: false,
     }
   }
 
@@ -370,14 +387,15 @@ export class LanguageModel {
     if (!this.#budget.take()) throw new ModelFailure('closed', 'the budget of requests or money is used up')
     this.#requests++
     const { temperature } = this.#options.settings
-    const { structured } = provider
+    const { dialect } = provider
+    // there is one of that number
+    const { classic, schema } = DIALECTS[dialect]!
     const body = JSON.stringify({
       model: provider.model,
       messages: question.messages,
-      temperature,
-      max_tokens: question.maxTokens,
       stream: false,
-      ...(structured
+      ...(classic ? { temperature, max_tokens: question.maxTokens } : { max_completion_tokens: question.maxTokens }),
+      ...(schema
         ? { response_format: { type: 'json_schema', json_schema: { ...question.schema, strict: true } } }
         : {}),
     })
@@ -392,13 +410,15 @@ export class LanguageModel {
     }
     const { status, headers, text } = answered
     if (status < 200 || status > 299) {
-      if ((status === 400 || status === 422) && structured) {
-        // Most likely it does not know the format; it is asked without it from now on.
-        provider.structured = false
-        return this.#request(provider, question, signal)
+      if ((status === 400 || status === 422) && !provider.settled) {
+        // Most likely it does not know part of the request. Another call may have found the dialect meanwhile.
+        if (provider.dialect === dialect) provider.dialect = (dialect + 1) % DIALECTS.length
+        if (provider.dialect !== 0) return this.#request(provider, question, signal)
+        provider.settled = true
       }
       throw this.#refusal(status, headers)
     }
+    provider.settled = true
     const { text: written, promptTokens, completionTokens } = readCompletion(headers['content-type'] ?? '', text)
     this.#spend(
       provider,
