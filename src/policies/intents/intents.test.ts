@@ -69,6 +69,22 @@ describe('what owners of pods wish', () => {
     }
   })
 
+  test('goes by where the others are now, whatever was ranked before', async () => {
+    const state = cluster()
+    const policy = heeding(createPolicy('resource_balanced'), book())
+    const wishing = web({ near: ['cache'] }).object()
+    assert.equal(await choiceOf(policy, wishing, state), 'b1')
+    state.removePod('uid-cache')
+    state.applyPod(state.readPod(pod('again').label('app', 'cache').cpu('1').on('c2').object()))
+    assert.equal(await choiceOf(policy, wishing, state), 'c2')
+    state.removeNode('c2')
+    state.applyNode(state.readNode(node('new').cpu('16').memory('64Gi').label(ZONE, 'd').object()))
+    assert.notEqual(await choiceOf(policy, wishing, state), 'new', 'it has the number of c2, and no cache')
+    for (let at = 0; at < 100; at++) state.applyNode(state.readNode(node(`more-${at}`).cpu('1').memory('1Gi').object()))
+    state.applyPod(state.readPod(pod('third').label('app', 'cache').cpu('1').on('more-99').object()))
+    assert.equal(await choiceOf(policy, wishing, state), 'more-99')
+  })
+
   test('leaves pods that wish nothing to the policy alone', async () => {
     const state = cluster()
     for (const silent of [

@@ -4,6 +4,7 @@ import { CPU, MEMORY } from '../../cluster/resources.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import { isSpot, zoneOf } from '../llm/offer.ts'
 import type { Intent } from './intent.ts'
+import { podCounts } from './pod-counts.ts'
 
 const APP_LABELS = ['app.kubernetes.io/name', 'app', 'app.kubernetes.io/component', 'k8s-app']
 /** Being in the zone of what one wants to be near, against being on its node. */
@@ -18,23 +19,34 @@ export interface Wish {
 }
 
 /** Where pods of the named apps are, in the pod's namespace. */
-const whereabouts = (names: readonly string[], pod: Pod, cluster: ClusterView) => {
-  const nodes = new Set<NodeIndex>()
+const whereabouts = (names: readonly string[], { namespace }: Pod, cluster: ClusterView) => {
+  const isNamed = (other: Pod): boolean =>
+    other.namespace === namespace &&
+    APP_LABELS.some((label) => {
+      const app = other.labels[label]
+      return app !== undefined && names.includes(app.toLowerCase())
+    })
+  const counts = podCounts(JSON.stringify(['apps', namespace, ...names]), isNamed, cluster)
   const zones = new Set<string>()
   for (const node of cluster.order.subarray(0, cluster.nodeCount))
-    for (const other of cluster.podsOn(node)) {
-      if (other.namespace !== pod.namespace) continue
-      if (!APP_LABELS.some((label) => names.includes(other.labels[label]?.toLowerCase() ?? ''))) continue
-      nodes.add(node)
-      zones.add(zoneOf(cluster, node))
-      break
-    }
+    if ((counts[node] ?? 0) > 0) zones.add(zoneOf(cluster, node))
   return (node: NodeIndex): number => {
-    if (nodes.has(node)) return 1
+    if ((counts[node] ?? 0) > 0) return 1
+    if (zones.size === 0) return 0
     const zone = zoneOf(cluster, node)
     return zone !== '' && zones.has(zone) ? SAME_ZONE : 0
   }
 }
+
+/** How many pods of the same controller are on each node; of a pod without one, pods with the same labels. */
+const peers = ({ labels, namespace, ownerUid }: Pod, cluster: ClusterView): Int32Array =>
+  ownerUid === ''
+    ? podCounts(
+        JSON.stringify(['labels', namespace, labels]),
+        (other) => other.labels === labels && other.namespace === namespace,
+        cluster,
+      )
+    : podCounts(JSON.stringify(['owner', ownerUid]), (other) => other.ownerUid === ownerUid, cluster)
 
 const load = (node: NodeIndex, cluster: ClusterView): number => {
   const share = (used: number, of: number): number => (of > 0 ? Math.min(1, used / of) : 1)
@@ -42,18 +54,6 @@ const load = (node: NodeIndex, cluster: ClusterView): number => {
     share(cluster.usedCpuMilli(node), cluster.allocatable[CPU]?.[node] ?? 0),
     share(cluster.usedMemoryBytes(node), cluster.allocatable[MEMORY]?.[node] ?? 0),
   )
-}
-
-const peersOn = (node: NodeIndex, pod: Pod, cluster: ClusterView): number => {
-  let peers = 0
-  for (const other of cluster.podsOn(node))
-    if (
-      pod.ownerUid === ''
-        ? other.labels === pod.labels && other.namespace === pod.namespace
-        : other.ownerUid === pod.ownerUid
-    )
-      peers++
-  return peers
 }
 
 /** What an intent means on this cluster, at this moment. */
@@ -65,7 +65,10 @@ export const wishesOf = (intent: Intent, pod: Pod, cluster: ClusterView): Wish[]
     const signed = weight > 0 ? valueOf : (node: NodeIndex) => 1 - valueOf(node)
     wishes.push({ name, weight: Math.abs(weight), valueOf: signed })
   }
-  wish('intent.spread', spread, (node) => 1 / (1 + peersOn(node, pod, cluster)))
+  if (spread !== 0) {
+    const counts = peers(pod, cluster)
+    wish('intent.spread', spread, (node) => 1 / (1 + (counts[node] ?? 0)))
+  }
   wish('intent.spot', spot, (node) => (isSpot(cluster, node) ? 1 : 0))
   wish('intent.idle', idle, (node) => 1 - load(node, cluster))
   if (near.length > 0) wish('intent.near', 1, whereabouts(near, pod, cluster))
