@@ -10,9 +10,9 @@ import { ClusterState } from '../src/cluster/state.ts'
 import { PlacementEnvironment } from '../src/simulation/environments/placement.ts'
 import { DrawnPods } from '../src/simulation/environments/pod-source.ts'
 import { runFgd } from '../src/simulation/experiments/fgd.ts'
-import { DEFAULT_NODE_SHAPE, nodeShapes } from '../src/simulation/node-shapes.ts'
+import { DEFAULT_NODE_SHAPE, nodeShapes } from '../src/simulation/workload/node-shapes.ts'
 import { OPENB_NODE_LIST, OPENB_POD_LIST } from '../src/simulation/traces/openb.ts'
-import { syntheticWorkload } from '../src/simulation/workload.ts'
+import { syntheticWorkload } from '../src/simulation/workload/workload.ts'
 
 /** What others say of themselves, for the order of magnitude: other machines, other tasks. */
 const DOCUMENTED = [

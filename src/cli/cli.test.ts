@@ -59,7 +59,8 @@ const run = (...args: string[]): Promise<Finished> => begin(args).finished
 
 describe('stowage up', () => {
   it('ends by itself with one JSON report on standard output, and nothing else there', TIMEOUT, async () => {
-    const { code, stdout } = await run('up', '--for', '3s', '--nodes', '5', '--pods', '30', '--json', ...FREE_PORTS)
+    // Long enough for a machine that is busy with all the other tests.
+    const { code, stdout } = await run('up', '--for', '8s', '--nodes', '5', '--pods', '30', '--json', ...FREE_PORTS)
     assert.equal(code, 0)
     const report = JSON.parse(stdout) as RunReport
     const { seen, bound, waiting, gated, deleted, inFlight } = report.pods

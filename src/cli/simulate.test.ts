@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createPolicy } from '../policies/registry.ts'
 import { Simulation } from '../simulation/engine/simulation.ts'
-import { nodeShapes } from '../simulation/node-shapes.ts'
+import { nodeShapes } from '../simulation/workload/node-shapes.ts'
 import { pod } from '../../test/builders.ts'
 import { renderSimulations } from './simulate.ts'
 

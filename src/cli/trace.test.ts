@@ -8,11 +8,11 @@ import { after, describe, it } from 'node:test'
 import { systemClock } from '../clock/clock.ts'
 import { seededRandom } from '../clock/random.ts'
 import { startApiServer } from '../simulation/apiserver/server.ts'
-import { nodeShapes } from '../simulation/node-shapes.ts'
+import { nodeShapes } from '../simulation/workload/node-shapes.ts'
 import { readTrace } from '../simulation/traces/recorded.ts'
 import type { TraceSummary } from '../simulation/traces/summary.ts'
 import type { WhatIf } from '../simulation/traces/what-if.ts'
-import { nodeObject } from '../simulation/virtual-node-object.ts'
+import { nodeObject } from '../simulation/virtual/virtual-node-object.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'stowage-cli-trace-'))
 const started = new Set<ChildProcess>()

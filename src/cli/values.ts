@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
-import { parseDurationMs } from '../simulation/pod-stages.ts'
+import { parseDurationMs } from '../simulation/virtual/pod-stages.ts'
 
 /** Parsers for the values of flags; each throws commander's InvalidArgumentError, which names the flag and the value. */
 

@@ -1,8 +1,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { type Document, LineCounter, parseDocument } from 'yaml'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { closest } from '../configuration/suggestion.ts'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
+import { policyNames } from '../policies/registry.ts'
 
 const BYTES_AT_MOST = 2 ** 20
 const ALIASES_AT_MOST = 10
@@ -100,3 +101,13 @@ export const readSettingsFile = async <T extends z.ZodType>(schema: T, file: str
   }
   return parseSettings(schema, file, text)
 }
+
+const spelled = (name: string): string => name.replaceAll('-', '_')
+
+/** The name of a policy in a settings file, with hyphens or underscores; as the policy calls itself. */
+export const policyName = z.string().transform((value, context) => {
+  const known = policyNames.find((name) => spelled(name) === spelled(value))
+  if (known !== undefined) return known
+  context.addIssue({ code: 'custom', message: `expected one of ${policyNames.join(', ')}` })
+  return z.NEVER
+})

@@ -5,9 +5,9 @@ import type { Clock } from '../clock/clock.ts'
 import type { Random } from '../clock/random.ts'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { type EmbeddedApiServer, startApiServer } from '../simulation/apiserver/server.ts'
-import type { NodeShape } from '../simulation/node-shapes.ts'
-import { startVirtualNodes, type VirtualNodes } from '../simulation/virtual-nodes.ts'
-import { startVolumeController } from '../simulation/volume-controller.ts'
+import type { NodeShape } from '../simulation/workload/node-shapes.ts'
+import { startVirtualNodes, type VirtualNodes } from '../simulation/virtual/virtual-nodes.ts'
+import { startVolumeController } from '../simulation/virtual/volume-controller.ts'
 import type { Log } from '../telemetry/log.ts'
 
 export interface EmbeddedClusterOptions {

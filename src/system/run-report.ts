@@ -1,5 +1,5 @@
 import type { Conservation } from '../scheduling/ports.ts'
-import type { Allocation } from '../simulation/cluster-report.ts'
+import type { Allocation } from '../simulation/virtual/cluster-report.ts'
 
 /** What came of a run of `stowage up`. All figures were counted in that run. */
 export interface RunReport {

@@ -1,10 +1,10 @@
 import type { Random } from '../clock/random.ts'
 import type { PodObject } from '../cluster/objects.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import { nodeShapes } from '../simulation/node-shapes.ts'
+import { nodeShapes } from '../simulation/workload/node-shapes.ts'
 import { readOpenb } from '../simulation/traces/openb.ts'
-import { readWorkloadFile } from '../simulation/workload-file.ts'
-import { syntheticWorkload, workloadPriorityClasses } from '../simulation/workload.ts'
+import { readWorkloadFile } from '../simulation/workload/workload-file.ts'
+import { syntheticWorkload, workloadPriorityClasses } from '../simulation/workload/workload.ts'
 import type { Scenario } from './embedded-run.ts'
 
 /** What the user asked `stowage up` for. */

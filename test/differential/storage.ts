@@ -66,7 +66,7 @@ export const storage = (scored: boolean) =>
       maxLength: scored ? 8 : 4,
       selector: ({ size }) => size,
     }),
-    limits: array(scored ? constantFrom(undefined, 2, 5) : constantFrom(undefined, 1, 1, 2, 5), {
+    limits: array(scored ? constantFrom(undefined, 2, 5) : constantFrom(undefined, 1, 1, 1, 2), {
       minLength: 16,
       maxLength: 16,
     }),

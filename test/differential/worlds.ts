@@ -466,7 +466,7 @@ const podParts = (known: Known, world: number, nodes: number) => {
     special: of('nodes', 12, specialResources),
     podLevel: of('nodes', 8, podLevel),
     runtimeClassName: sometimes(6, constantFrom(...Object.keys(RUNTIME_CLASSES))),
-    hostPort: of('nodes', 20, hostPort),
+    hostPort: of('nodes', 30, hostPort),
     tolerations: orEmpty(55, array(toleration, { minLength: 1, maxLength: 3 })),
     nodeSelector: of(
       'nodes',
@@ -744,7 +744,10 @@ const worldOf = (known: Known, number: number): fc.Arbitrary<World> =>
         minLength: placed,
         maxLength: placed,
       }),
-      budgets: known.preemption ? array(budget, { maxLength: 3 }) : constant<Budget[]>([]),
+      // No pod matches two: README.md.
+      budgets: known.preemption
+        ? fc.uniqueArray(budget, { maxLength: 3, selector: ({ namespace }) => namespace })
+        : constant<Budget[]>([]),
       storage: known.constraints.has('VolumeBinding')
         ? sometimes(focusOf(number).startsWith('volumes') ? 100 : 40, storage(focusOf(number) === 'volumes and scores'))
         : constant(undefined),

@@ -8,7 +8,7 @@ import {
   PERSISTENT_VOLUMES,
   STORAGE_CLASSES,
 } from '../../src/kubernetes/objects.ts'
-import { SIMULATED_DISKS, startVolumeController } from '../../src/simulation/volume-controller.ts'
+import { SIMULATED_DISKS, startVolumeController } from '../../src/simulation/virtual/volume-controller.ts'
 import { node, pod } from '../builders.ts'
 import { Cluster, startEmbedded } from './cluster.ts'
 import { type RunningScheduler, startScheduler, unaccounted } from './scheduler.ts'

@@ -4,7 +4,7 @@ import type { Pod } from '../../cluster/pod.ts'
 import { ClusterState } from '../../cluster/state.ts'
 import { ALLOWED, type Check, type Constraint, isPodRefusal } from '../../constraints/constraint.ts'
 import { createConstraints } from '../../constraints/registry.ts'
-import type { NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 import { simulatedNode } from './simulated-node.ts'
 import type { AutoscalerOptions } from './options.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { nodeShapes } from '../node-shapes.ts'
+import { nodeShapes } from '../workload/node-shapes.ts'
 import { eventOptions, parseEvents } from './events-file.ts'
 
 describe('a file of events', () => {

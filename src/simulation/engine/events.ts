@@ -1,5 +1,5 @@
 import type { PodObject } from '../../cluster/objects.ts'
-import type { NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 
 /** Something that happens to a simulated cluster from outside, at its time. */
 export type SimulationEvent =

@@ -5,7 +5,7 @@ import { ClusterState } from '../../cluster/state.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import { Fragmentation } from '../../policies/gpu/fragmentation.ts'
 import { demandOf, type GpuWorkload, typicalPart, workloadOfPods } from '../../policies/gpu/workload.ts'
-import type { Arrival } from '../arrivals.ts'
+import type { Arrival } from '../workload/arrivals.ts'
 import { PodRecords } from './pod-records.ts'
 
 /** What the pods of a run ask for, as the GPU policies count it. @throws StowageError POD_MALFORMED */

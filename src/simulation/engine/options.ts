@@ -5,8 +5,8 @@ import type { ClusterState } from '../../cluster/state.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import type { DecisionRecord } from '../../decisions/record.ts'
 import type { Policy } from '../../policies/policy.ts'
-import type { Arrival } from '../arrivals.ts'
-import type { NodeShape } from '../node-shapes.ts'
+import type { Arrival } from '../workload/arrivals.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 import type { Disruption, SimulationEvent, SimulationStep } from './events.ts'
 
 /** Adds nodes for pods that find none, and removes nodes that nobody uses, as Cluster Autoscaler and Karpenter do. */

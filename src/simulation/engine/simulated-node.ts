@@ -1,5 +1,5 @@
 import type { NodeObject } from '../../cluster/objects.ts'
-import type { NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 
 /** A node as far as a scheduler reads it: with the labels that every node has, ready, and with everything its shape offers. */
 export const simulatedNode = (shape: NodeShape, uid: string): NodeObject => {

@@ -1,8 +1,8 @@
 import type { Random } from '../../clock/random.ts'
 import type { PodObject, PodSpec } from '../../cluster/objects.ts'
 import { StowageError } from '../../errors/catalogue.ts'
-import type { Arrival } from '../arrivals.ts'
-import { DURATION_ANNOTATION, parseDurationMs } from '../pod-stages.ts'
+import type { Arrival } from '../workload/arrivals.ts'
+import { DURATION_ANNOTATION, parseDurationMs } from '../virtual/pod-stages.ts'
 
 /** A pod that comes; written over by the next. */
 export interface ComingPod {

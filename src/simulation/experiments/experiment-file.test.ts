@@ -20,7 +20,7 @@ metrics: [latency_p95]
 
 describe('an experiment file', () => {
   it('says nodes, pods, policies and seeds, with defaults for the rest', () => {
-    assert.deepEqual(parseExperiment('/work/pods.yaml', PODS), {
+    assert.deepEqual(parseExperiment('/srv/pods.yaml', PODS), {
       name: 'pods',
       description: '',
       results: 'comparison',
@@ -32,8 +32,8 @@ describe('an experiment file', () => {
   })
 
   it('says a service under load patterns, its paths being relative to the file', () => {
-    const { metrics, patterns, seeds, workload } = parseExperiment('/work/experiments/service.yaml', SERVICE)
-    assert.deepEqual(workload.service, { scenarios: ['/work/scenarios/web.yaml'], duration: 90_000 })
+    const { metrics, patterns, seeds, workload } = parseExperiment('/srv/experiments/service.yaml', SERVICE)
+    assert.deepEqual(workload.service, { scenarios: ['/srv/scenarios/web.yaml'], duration: 90_000 })
     assert.deepEqual(patterns, [{ name: 'ramp' }, { name: 'spike', max_users: 200 }])
     assert.deepEqual([seeds, metrics], [[7], ['latency_p95']])
   })

@@ -1,11 +1,10 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { StowageError } from '../../errors/catalogue.ts'
-import { policyNames } from '../../policies/registry.ts'
 import { FIVE_G_SCENARIOS } from '../load/five-g.ts'
 import { ARRIVALS, LOAD_NAMES } from '../load/pattern.ts'
-import { parseDurationMs } from '../pod-stages.ts'
-import { parseSettings, readSettingsFile } from '../settings-file.ts'
+import { parseDurationMs } from '../virtual/pod-stages.ts'
+import { parseSettings, policyName, readSettingsFile } from '../settings-file.ts'
 import { OPENB_NODE_LIST } from '../traces/openb.ts'
 import { PODS_METRICS } from './pods-run.ts'
 import { parseSeeds } from './seeds.ts'
@@ -35,14 +34,6 @@ const seeds = z.union([z.string(), z.number()]).transform((value, context) => {
     })
     return z.NEVER
   }
-})
-
-const spelled = (name: string): string => name.replaceAll('-', '_')
-const policy = z.string().transform((value, context) => {
-  const known = policyNames.find((name) => spelled(name) === spelled(value))
-  if (known !== undefined) return known
-  context.addIssue({ code: 'custom', message: `expected one of ${policyNames.join(', ')}` })
-  return z.NEVER
 })
 
 const users = z.number().int().min(0).max(100_000)
@@ -125,7 +116,7 @@ const schema = z
     cluster: cluster.optional(),
     workload,
     patterns: z.array(pattern).min(1).max(20).optional(),
-    policies: z.array(policy).min(1).max(100),
+    policies: z.array(policyName).min(1).max(100),
     seeds,
     metrics: z.array(z.string()).min(1).max(100).optional(),
   })

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { seededRandom } from '../../clock/random.ts'
 import { createPolicy } from '../../policies/registry.ts'
 import { Simulation } from '../engine/simulation.ts'
-import { nodeShapes } from '../node-shapes.ts'
+import { nodeShapes } from '../workload/node-shapes.ts'
 import { FIVE_G_SCENARIOS, type FiveGScenario, fiveGWorkload, NETWORK_FUNCTION_LABEL } from './five-g.ts'
 import { meanPodLatencyMs, networkLatencyMs } from './network-latency.ts'
 

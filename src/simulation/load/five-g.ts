@@ -1,8 +1,8 @@
 import type { Random } from '../../clock/random.ts'
 import type { PodObject } from '../../cluster/objects.ts'
-import type { Arrival } from '../arrivals.ts'
-import type { NodeShape } from '../node-shapes.ts'
-import { DURATION_ANNOTATION } from '../pod-stages.ts'
+import type { Arrival } from '../workload/arrivals.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
+import { DURATION_ANNOTATION } from '../virtual/pod-stages.ts'
 import { NETWORK_LATENCY_ANNOTATION } from './network-latency.ts'
 
 export const FIVE_G_SCENARIOS = ['balanced', 'high_latency', 'resource_intensive', 'mixed'] as const

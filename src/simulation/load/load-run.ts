@@ -1,6 +1,6 @@
 import { StowageError } from '../../errors/catalogue.ts'
 import { createPolicy } from '../../policies/registry.ts'
-import { nodeShapes } from '../node-shapes.ts'
+import { nodeShapes } from '../workload/node-shapes.ts'
 import { type LlmArrivals, readLlmArrivals } from '../traces/llm-requests.ts'
 import { type AutoscalerOptions, HorizontalAutoscaler } from './autoscaler.ts'
 import { NETWORK_LATENCY_ANNOTATION } from './network-latency.ts'

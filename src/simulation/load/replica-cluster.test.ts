@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createPolicy } from '../../policies/registry.ts'
-import { nodeShapes } from '../node-shapes.ts'
+import { nodeShapes } from '../workload/node-shapes.ts'
 import { createPattern } from './pattern.ts'
 import { ReplicaCluster, type ReplicaClusterOptions } from './replica-cluster.ts'
 

@@ -1,5 +1,5 @@
 import type { Policy } from '../../policies/policy.ts'
-import type { NodeShape } from '../node-shapes.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 import { quantityMilli, quantityUnits } from '../../cluster/quantity.ts'
 import { ReplicaPlacement } from './replica-placement.ts'
 import {

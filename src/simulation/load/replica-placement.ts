@@ -8,8 +8,8 @@ import { createLeastLoaded } from '../../policies/least-loaded.ts'
 import type { Policy } from '../../policies/policy.ts'
 import { Cycle } from '../../scheduling/cycle.ts'
 import type { Profile } from '../../scheduling/profile.ts'
-import type { NodeShape } from '../node-shapes.ts'
-import { nodeObject } from '../virtual-node-object.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
+import { nodeObject } from '../virtual/virtual-node-object.ts'
 
 /** Where a pod was put. */
 export interface Place {

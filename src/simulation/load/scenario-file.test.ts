@@ -84,8 +84,8 @@ describe('a scenario file', () => {
 
   it('may say that requests come at the times of a list, and take their time by tokens', () => {
     const text = `${least.replace('mean: 20ms', 'per_prompt_token: 0.2ms, per_generated_token: 30ms')}arrivals: { file: ../a.csv, from: 1m, length: 10m, compression: 4 }\n`
-    const { arrivals, requests } = parseLoadScenario('/work/scenarios/s.yaml', text)
-    assert.deepEqual(arrivals, { file: '/work/a.csv', fromMs: 60_000, lengthMs: 600_000, compression: 4 })
+    const { arrivals, requests } = parseLoadScenario('/srv/scenarios/s.yaml', text)
+    assert.deepEqual(arrivals, { file: '/srv/a.csv', fromMs: 60_000, lengthMs: 600_000, compression: 4 })
     assert.deepEqual(requests[0]?.demand.cpu.service, {
       kind: 'tokens',
       perPromptTokenMs: 0.2,

@@ -3,8 +3,7 @@ import { z } from 'zod'
 import { quantityMilli } from '../../cluster/quantity.ts'
 import { bytes, duration as durationKind, type Kind } from '../../configuration/kinds.ts'
 import { StowageError } from '../../errors/catalogue.ts'
-import { policyNames } from '../../policies/registry.ts'
-import { parseSettings, readSettingsFile } from '../settings-file.ts'
+import { parseSettings, policyName, readSettingsFile } from '../settings-file.ts'
 import { loadNodes, type LoadScenario, type ReplicaGroup } from './load-run.ts'
 import type { ServiceDemand } from './request-simulation.ts'
 
@@ -36,14 +35,6 @@ const quantities = z.record(
     return z.NEVER
   }),
 )
-
-const spelled = (name: string): string => name.replaceAll('-', '_')
-const policy = z.string().transform((value, context) => {
-  const known = policyNames.find((name) => spelled(name) === spelled(value))
-  if (known !== undefined) return known
-  context.addIssue({ code: 'custom', message: `expected one of ${policyNames.join(', ')}` })
-  return z.NEVER
-})
 
 const scalingPolicies = z
   .array(z.strictObject({ kind: z.enum(['pods', 'percent']), value: z.number().min(0), period: duration }))
@@ -109,7 +100,7 @@ const schema = z
       )
       .min(1)
       .max(1000),
-    policy: policy.default('kube-default'),
+    policy: policyName.default('kube-default'),
     replicas: z.strictObject({ gpu: group.optional(), cpu: group.optional() }),
     requests: z.array(request).min(1).max(100),
     arrivals: z

@@ -2,8 +2,8 @@ import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
 import type { PodObject, Quantities } from '../../cluster/objects.ts'
 import { messageOf, StowageError } from '../../errors/catalogue.ts'
-import type { Arrival } from '../arrivals.ts'
-import { DURATION_ANNOTATION } from '../pod-stages.ts'
+import type { Arrival } from '../workload/arrivals.ts'
+import { DURATION_ANNOTATION } from '../virtual/pod-stages.ts'
 import { type CsvRow, CsvTable } from './csv.ts'
 
 /** A request to a language model. */

@@ -1,8 +1,8 @@
 import type { KubeObject, PodObject } from '../../cluster/objects.ts'
-import type { Arrival } from '../arrivals.ts'
-import type { NodeShape } from '../node-shapes.ts'
-import { nodeObject } from '../virtual-node-object.ts'
-import { WORKLOAD_GATE } from '../workload.ts'
+import type { Arrival } from '../workload/arrivals.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
+import { nodeObject } from '../virtual/virtual-node-object.ts'
+import { WORKLOAD_GATE } from '../workload/workload.ts'
 import type { TraceEvent } from './recorded.ts'
 import { recordedKinds, recordedParts, type RecordedKind } from './recorded-fields.ts'
 

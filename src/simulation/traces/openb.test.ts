@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { claimOf } from '../kubelet-admission.ts'
+import { claimOf } from '../virtual/kubelet-admission.ts'
 import {
   OPENB_NODE_LIST,
   OPENB_POD_LIST,

@@ -1,8 +1,8 @@
 import type { KubeObject, NodeObject, PersistentVolumeObject, PodObject, Taint } from '../../cluster/objects.ts'
-import type { Arrival } from '../arrivals.ts'
+import type { Arrival } from '../workload/arrivals.ts'
 import type { SimulationEvent } from '../engine/events.ts'
-import type { NodeShape } from '../node-shapes.ts'
-import { DURATION_ANNOTATION } from '../pod-stages.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
+import { DURATION_ANNOTATION } from '../virtual/pod-stages.ts'
 import { type PodLife, podLives, traceDurationMs } from './pod-lives.ts'
 import type { RecordedTrace } from './recorded.ts'
 

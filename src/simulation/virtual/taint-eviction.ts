@@ -1,4 +1,4 @@
-import type { Taint, Toleration } from '../cluster/objects.ts'
+import type { Taint, Toleration } from '../../cluster/objects.ts'
 import { tolerates } from './kubelet-admission.ts'
 
 /** The taints that drive pods away. */

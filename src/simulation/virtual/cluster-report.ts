@@ -1,4 +1,4 @@
-import type { ClusterView } from '../cluster/view.ts'
+import type { ClusterView } from '../../cluster/view.ts'
 
 /** How much of a resource is taken. Millicores for cpu, bytes for memory and storage, else the resource's own unit. */
 export interface Allocation {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Toleration } from '../cluster/objects.ts'
+import type { Toleration } from '../../cluster/objects.ts'
 import { evictionDelayMs, noExecuteTaints } from './taint-eviction.ts'
 
 const taint = { key: 'k', value: 'v', effect: 'NoExecute' }

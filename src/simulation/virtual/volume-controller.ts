@@ -1,14 +1,19 @@
-import type { Clock, Timer } from '../clock/clock.ts'
-import type { KubeObject, PersistentVolumeClaimObject, PersistentVolumeObject, PodObject } from '../cluster/objects.ts'
-import { readPersistentVolume, readPersistentVolumeClaim, readStorageClass } from '../cluster/read-volumes.ts'
+import type { Clock, Timer } from '../../clock/clock.ts'
+import type {
+  KubeObject,
+  PersistentVolumeClaimObject,
+  PersistentVolumeObject,
+  PodObject,
+} from '../../cluster/objects.ts'
+import { readPersistentVolume, readPersistentVolumeClaim, readStorageClass } from '../../cluster/read-volumes.ts'
 import {
   BIND_COMPLETED,
   BOUND_BY_CONTROLLER,
   type PersistentVolume,
   type PersistentVolumeClaim,
-} from '../cluster/volumes.ts'
-import { messageOf } from '../errors/catalogue.ts'
-import type { ObjectAccess } from './apiserver/access.ts'
+} from '../../cluster/volumes.ts'
+import { messageOf } from '../../errors/catalogue.ts'
+import type { ObjectAccess } from '../apiserver/access.ts'
 
 /** Classes with this provisioner get disks out of nothing, which every node reaches. */
 export const SIMULATED_DISKS = 'simulated-disks.stowage.dev'

@@ -1,5 +1,5 @@
-import type { Condition, KubeObject, NodeObject, Taint } from '../cluster/objects.ts'
-import type { NodeShape } from './node-shapes.ts'
+import type { Condition, KubeObject, NodeObject, Taint } from '../../cluster/objects.ts'
+import type { NodeShape } from '../workload/node-shapes.ts'
 
 /** Every node with this label, whoever created it, is kept alive by the virtual nodes. */
 export const VIRTUAL_NODE_LABEL = 'stowage.dev/virtual'

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock/clock.ts'
+import type { Clock, Timer } from '../../clock/clock.ts'
 
 interface Entry {
   readonly atMs: number

@@ -1,6 +1,6 @@
-import { type Clock, sleep } from '../clock/clock.ts'
-import type { PodObject } from '../cluster/objects.ts'
-import { messageOf } from '../errors/catalogue.ts'
+import { type Clock, sleep } from '../../clock/clock.ts'
+import type { PodObject } from '../../cluster/objects.ts'
+import { messageOf } from '../../errors/catalogue.ts'
 
 /** A pod and when it comes, counted from the start. */
 export interface Arrival {

@@ -9,8 +9,8 @@ import type {
   SelectorRequirement,
   Taint,
   Toleration,
-} from '../cluster/objects.ts'
-import { quantityEntries, quantityMilli, resourceAmount } from '../cluster/quantity.ts'
+} from '../../cluster/objects.ts'
+import { quantityEntries, quantityMilli, resourceAmount } from '../../cluster/quantity.ts'
 
 /**
  * Whether a kubelet takes a pod that was bound to it: predicate.go of kubelet 1.37. It is the witness that the scheduler

@@ -1,7 +1,7 @@
-import type { Clock } from '../clock/clock.ts'
-import type { KubeObject, PodObject, WatchEvent } from '../cluster/objects.ts'
-import type { ObjectAccess } from './apiserver/access.ts'
-import { ApiFailure } from './apiserver/failure.ts'
+import type { Clock } from '../../clock/clock.ts'
+import type { KubeObject, PodObject, WatchEvent } from '../../cluster/objects.ts'
+import type { ObjectAccess } from '../apiserver/access.ts'
+import { ApiFailure } from '../apiserver/failure.ts'
 
 type Listener = (event: WatchEvent<KubeObject>) => void
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Clock, VirtualClock } from '../clock/clock.ts'
+import { type Clock, VirtualClock } from '../../clock/clock.ts'
 import { TimerQueue } from './timer-queue.ts'
 
 /** A virtual clock that knows how many timers are pending. */

@@ -1,6 +1,6 @@
-import { StowageError, messageOf } from '../errors/catalogue.ts'
-import type { ContainerImage, Taint } from '../cluster/objects.ts'
-import { quantityMilli } from '../cluster/quantity.ts'
+import { StowageError, messageOf } from '../../errors/catalogue.ts'
+import type { ContainerImage, Taint } from '../../cluster/objects.ts'
+import { quantityMilli } from '../../cluster/quantity.ts'
 
 /** What a virtual node offers. */
 export interface NodeShape {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { seededRandom } from '../clock/random.ts'
+import { seededRandom } from '../../clock/random.ts'
 import type { Arrival } from './arrivals.ts'
 import { nodeShapes } from './node-shapes.ts'
-import { parseDurationMs } from './pod-stages.ts'
+import { parseDurationMs } from '../virtual/pod-stages.ts'
 import { WORKLOAD_GATE, syntheticWorkload, workloadPriorityClasses } from './workload.ts'
 
 const generate = (changed: Partial<Parameters<typeof syntheticWorkload>[0]> = {}): Arrival[] =>

@@ -1,10 +1,10 @@
-import type { Random } from '../clock/random.ts'
-import { GPU_MILLI_RESOURCE, WHOLE_GPU_MILLI } from '../cluster/gpu-request.ts'
-import type { Container, KubeObject, OwnerReference, PodObject, PodSpec } from '../cluster/objects.ts'
-import { quantityUnits } from '../cluster/quantity.ts'
+import type { Random } from '../../clock/random.ts'
+import { GPU_MILLI_RESOURCE, WHOLE_GPU_MILLI } from '../../cluster/gpu-request.ts'
+import type { Container, KubeObject, OwnerReference, PodObject, PodSpec } from '../../cluster/objects.ts'
+import { quantityUnits } from '../../cluster/quantity.ts'
 import type { Arrival } from './arrivals.ts'
 import { type NodeShape, ZONES } from './node-shapes.ts'
-import { DURATION_ANNOTATION } from './pod-stages.ts'
+import { DURATION_ANNOTATION } from '../virtual/pod-stages.ts'
 
 export interface PriorityClass extends KubeObject {
   value: number

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { parseAllDocuments } from 'yaml'
-import type { KubeObject, ObjectMeta, PodObject, PodSpec } from '../cluster/objects.ts'
-import { StowageError, messageOf } from '../errors/catalogue.ts'
+import type { KubeObject, ObjectMeta, PodObject, PodSpec } from '../../cluster/objects.ts'
+import { StowageError, messageOf } from '../../errors/catalogue.ts'
 
 /** What a workload file asks for. */
 export interface Workload {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ResourceNames } from '../cluster/resources.ts'
-import type { ClusterView } from '../cluster/view.ts'
+import { ResourceNames } from '../../cluster/resources.ts'
+import type { ClusterView } from '../../cluster/view.ts'
 import { allocations } from './cluster-report.ts'
 
 test('allocation is what pods request of what nodes offer, resource by resource, over the nodes in use', () => {

@@ -1,5 +1,5 @@
-import type { Condition, Container, ContainerStatus, PodObject, PodStatus } from '../cluster/objects.ts'
-import { StowageError } from '../errors/catalogue.ts'
+import type { Condition, Container, ContainerStatus, PodObject, PodStatus } from '../../cluster/objects.ts'
+import { StowageError } from '../../errors/catalogue.ts'
 import type { Refusal } from './kubelet-admission.ts'
 import { timestamp } from './virtual-node-object.ts'
 

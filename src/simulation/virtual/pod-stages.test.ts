@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PodObject } from '../cluster/objects.ts'
+import type { PodObject } from '../../cluster/objects.ts'
 import { type PodStage, type StageContext, endedStatus, parseDurationMs, podStages, readyStatus } from './pod-stages.ts'
 
 const at = Date.UTC(2026, 0, 1, 12, 0, 30)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Container, NodeObject, PodObject, PodSpec, Quantities } from '../cluster/objects.ts'
+import type { Container, NodeObject, PodObject, PodSpec, Quantities } from '../../cluster/objects.ts'
 import { type Claim, admit, claimOf } from './kubelet-admission.ts'
 
 const container = (requests: Quantities, more: Partial<Container> = {}): Container => ({

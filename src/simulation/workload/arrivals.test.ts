@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'node:test'
-import { VirtualClock } from '../clock/clock.ts'
+import { VirtualClock } from '../../clock/clock.ts'
 import { type Arrival, type ArrivalProgress, runArrivals } from './arrivals.ts'
 
 const arrival = (atMs: number, name: string): Arrival => ({ atMs, pod: { metadata: { name } } })
