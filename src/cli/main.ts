@@ -4,6 +4,7 @@ import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
 import { reportCommand } from './report.ts'
+import { llmCommand } from './llm.ts'
 import { loadCommand } from './load.ts'
 import { scheduleCommand } from './schedule.ts'
 import { simulateCommand } from './simulate.ts'
@@ -38,6 +39,7 @@ for (const command of [
   upCommand(),
   scheduleCommand(),
   explainCommand(),
+  llmCommand(),
   configCommand(),
   traceCommand(),
   whatIfCommand(),

@@ -75,6 +75,37 @@ export const integer = (min: number, max: number) =>
     `a whole number from ${min} to ${max}`,
   )
 
+/** A number, fractions allowed. */
+export const decimal = (min: number, max: number) =>
+  kind(
+    z
+      .union([
+        z.number(),
+        z
+          .string()
+          .regex(/^\d{1,9}(\.\d{1,9})?$/)
+          .transform(Number),
+      ])
+      .pipe(z.number().min(min).max(max)),
+    `a number from ${min} to ${max}`,
+  )
+
+const isPlainUrl = (written: string): boolean => {
+  const url = URL.canParse(written) ? new URL(written) : undefined
+  return (
+    url !== undefined &&
+    /^https?:$/.test(url.protocol) &&
+    url.username === '' &&
+    url.password === '' &&
+    url.search === '' &&
+    url.hash === ''
+  )
+}
+
+/** The address of an HTTP server. Addresses are shown, so that nothing secret may be in them. */
+export const url = () =>
+  kind(z.string().max(2048).refine(isPlainUrl), 'an http:// or https:// address without a user, a password or a query')
+
 /** A TCP port; 0 lets the system choose a free one. */
 export const port = () => kind(integer(0, 65_535).schema, 'a port from 0 to 65535, where 0 takes a free one')
 

@@ -117,16 +117,82 @@ test('a wrong value is refused also where a stronger source overrides it', () =>
   assert.equal(problem?.code, 'CONFIG_INVALID_VALUE')
 })
 
-test('keys of features to come are refused with that reason in a file, and only warned of in the environment', () => {
-  const [problem] = problemsOf({ file: yaml('llm:\n  model: x\n  temperature: 0.3\n') })
-  assert.match(
-    problem?.message ?? '',
-    /line 1: llm belongs to the language model policy, which this version .* not have yet/,
+test('variables of features to come are warned of, and what they hold is not shown', () => {
+  const { warnings } = load({ env: { GAMMA: '0.9' } })
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', /^GAMMA is set but not used/)
+})
+
+test('the names of the language model scheduler work, each from its source', () => {
+  const { configuration, warnings } = load({
+    env: {
+      HUGGINGFACE_TOKEN: 'hf_verysecret',
+      LLM_MODEL: 'm',
+      LLM_ENDPOINT: 'http://models.example/v1',
+      LLM_TIMEOUT: '3',
+      LLM_MAX_RETRIES: '1',
+      ENABLE_CACHE: 'false',
+      CACHE_TTL: '20',
+    },
+    file: yaml(
+      'llm: {temperature: 0.5, max_tokens: 100, retry_delay: 0.5}\ncache: {max_size: 7}\n' +
+        'circuit_breaker: {enabled: false, failure_threshold: 2, timeout: 30, half_open_max_calls: 3}\n',
+    ),
+  })
+  const { llm, cache, circuitBreaker } = configuration
+  assert.deepEqual(warnings, [])
+  assert.deepEqual(
+    [
+      llm.token,
+      llm.model,
+      llm.endpoint,
+      llm.timeoutMs,
+      llm.maxRetries,
+      llm.temperature,
+      llm.maxTokens,
+      llm.retryDelayMs,
+    ],
+    ['hf_verysecret', 'm', 'http://models.example/v1', 3000, 1, 0.5, 100, 500],
   )
-  const { warnings } = load({ env: { HUGGINGFACE_TOKEN: 'hf_verysecret', GAMMA: '0.9' } })
-  assert.equal(warnings.length, 2)
-  assert.match(warnings[0] ?? '', /^HUGGINGFACE_TOKEN is set but not used/)
-  assert.ok(!warnings.join().includes('hf_verysecret'))
+  assert.deepEqual(cache, { enabled: false, ttlMs: 20_000, maxSize: 7 })
+  assert.deepEqual(circuitBreaker, { enabled: false, failureThreshold: 2, timeoutMs: 30_000, halfOpenMaxCalls: 3 })
+  const defaults = load().configuration
+  assert.deepEqual(
+    [
+      defaults.llm.model,
+      defaults.llm.endpoint,
+      defaults.llm.maxRetries,
+      defaults.llm.temperature,
+      defaults.llm.maxTokens,
+    ],
+    ['meta-llama/Llama-3.3-70B-Instruct', 'https://router.huggingface.co', 3, 0.3, 200],
+  )
+  assert.deepEqual([defaults.cache.ttlMs, defaults.cache.maxSize], [300_000, 100])
+  assert.deepEqual([defaults.circuitBreaker.failureThreshold, defaults.circuitBreaker.timeoutMs], [5, 60_000])
+})
+
+test('the pods of ai-llama-scheduler are ranked by the language model where there is one to ask', () => {
+  const policyOf = (env: Record<string, string>): string | undefined =>
+    load({ env }).configuration.profiles.find(({ schedulerName }) => schedulerName === 'ai-llama-scheduler')?.policy
+  assert.equal(policyOf({}), 'resource_balanced')
+  assert.equal(policyOf({ HUGGINGFACE_TOKEN: 'hf_verysecret' }), 'llm')
+  for (const host of ['localhost', '127.0.0.1', '127.1.2.3', '[::1]'])
+    assert.equal(policyOf({ LLM_ENDPOINT: `http://${host}:11434` }), 'llm', host)
+  for (const host of ['127.0.0.1.example', 'localhost.example', '10.0.0.1'])
+    assert.equal(policyOf({ LLM_ENDPOINT: `http://${host}:11434` }), 'resource_balanced', host)
+})
+
+test('a token that is none is refused without being shown, and so are addresses that hold a password', () => {
+  const [problem] = problemsOf({ env: { HUGGINGFACE_TOKEN: 'hf verysecret' } })
+  assert.match(problem?.message ?? '', /HUGGINGFACE_TOKEN \(hidden\)/)
+  for (const address of ['https://me:pw@h.example', 'ftp://h.example', 'https://h.example?key=1', 'h.example', ''])
+    if (address !== '')
+      assert.equal(problemsOf({ flags: { llmEndpoint: address } })[0]?.code, 'CONFIG_INVALID_VALUE', address)
+})
+
+test('a fallback that may take as long as the model itself is refused', () => {
+  assert.ok(problemsOf({ flags: { fallbackStrategy: 'llm' } }).some(({ code }) => code === 'CONFIG_CONFLICT'))
+  assert.equal(problemsOf({ flags: { llmHedgeModel: 'm' } })[0]?.code, 'CONFIG_CONFLICT')
 })
 
 test('a misspelt variable of ours is warned of; those that Kubernetes sets for a Service named stowage are not', () => {

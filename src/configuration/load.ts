@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import type { WrittenProfile } from './kinds.ts'
+import { hasModel } from './model-access.ts'
 import { variablesNotYet } from './not-yet.ts'
 import {
   settingRows,
@@ -122,7 +123,7 @@ const effectiveProfiles = (settings: Settings): ProfileSettings[] => {
   const { strategy, enabled } = settings.fallback
   const usual: readonly WrittenProfile[] = [
     { schedulerName: 'stowage', policy: 'kube-default' },
-    { schedulerName: 'ai-llama-scheduler', policy: strategy },
+    { schedulerName: 'ai-llama-scheduler', policy: hasModel(settings.llm) ? 'llm' : strategy },
     { schedulerName: 'drl-scheduler', policy: 'kube-default' },
   ]
   const { name } = settings.scheduler
@@ -161,6 +162,16 @@ const conflictsOf = (settings: Settings, where: (key: string) => string): Stowag
       ['metrics.window', 'metrics.interval'],
       'the first to be at least as long, or every measurement is out of date',
     )
+  }
+  if (fallback.strategy.replaceAll('-', '_') === 'llm' || profiles?.some((profile) => profile.fallback === 'llm')) {
+    conflict(['fallback.strategy', 'profiles'], 'a fallback that answers at once, not the language model itself')
+  }
+  if (settings.llm.hedgeEndpoint === undefined) {
+    for (const [key, value] of [
+      ['llm.hedge_model', settings.llm.hedgeModel],
+      ['llm.hedge_token', settings.llm.hedgeToken],
+    ] as const)
+      if (value !== undefined) conflict([key, 'llm.hedge_endpoint'], 'the second to be set, or neither')
   }
   if (!fallback.enabled && profiles?.some((profile) => profile.fallback !== undefined)) {
     conflict(['fallback.enabled', 'profiles'], 'no fallback in a profile while fallback.enabled is false')

@@ -48,7 +48,7 @@ export const settingsSchema = z.object({
     flag: '--profile',
     argument: '<schedulerName=policy...>',
     description:
-      'Which policy ranks the nodes for the pods of which schedulerName. Without it: stowage and drl-scheduler with kube-default, ai-llama-scheduler with the fallback strategy.',
+      'Which policy ranks the nodes for the pods of which schedulerName. Without it: stowage and drl-scheduler with kube-default, ai-llama-scheduler with llm if there is a model to ask, else with the fallback strategy.',
   }),
   fallback: z.object({
     enabled: setting(kinds.boolean(), 'true', {
@@ -126,6 +126,211 @@ export const settingsSchema = z.object({
       argument: '[boolean]',
       description:
         "Whether to connect with the pod's service account. Without it: yes where there is one and no kubeconfig was named.",
+    }),
+  }),
+  llm: z.object({
+    model: setting(kinds.text('the name of a model'), 'meta-llama/Llama-3.3-70B-Instruct', {
+      key: 'llm.model',
+      env: 'LLM_MODEL',
+      flag: '--llm-model',
+      argument: '<name>',
+      description:
+        "The language model that the policy llm asks, as its server calls it. Hugging Face's router takes a provider behind it: `:cheapest`, `:fastest` or a name.",
+    }),
+    endpoint: setting(kinds.url(), 'https://router.huggingface.co', {
+      key: 'llm.endpoint',
+      env: 'LLM_ENDPOINT',
+      flag: '--llm-endpoint',
+      argument: '<url>',
+      description: 'The OpenAI-compatible server that has the model, with or without /v1 at its end (docs/llm.md).',
+    }),
+    token: optional(kinds.text('a token of one line without blanks', /^[\x21-\x7e]{1,4096}$/), {
+      key: 'llm.token',
+      env: 'HUGGINGFACE_TOKEN',
+      flag: '--llm-token',
+      argument: '<token>',
+      secret: true,
+      description:
+        'What that server knows us by. Never shown or logged; better given in the environment or `.env` than as a flag. Without it the policy llm is off, except at a loopback address.',
+    }),
+    required: setting(kinds.boolean(), 'false', {
+      key: 'llm.required',
+      env: 'STOWAGE_LLM_REQUIRED',
+      flag: '--llm-required',
+      argument: '[boolean]',
+      description: 'Whether to end at the start, instead of placing pods without the model, if it cannot be used.',
+    }),
+    temperature: setting(kinds.decimal(0, 2), '0.3', {
+      key: 'llm.temperature',
+      env: 'STOWAGE_LLM_TEMPERATURE',
+      flag: '--llm-temperature',
+      argument: '<number>',
+      description: 'How freely the model chooses its words; 0: always the likeliest.',
+    }),
+    maxTokens: setting(kinds.integer(16, 32_768), '200', {
+      key: 'llm.max_tokens',
+      env: 'STOWAGE_LLM_MAX_TOKENS',
+      flag: '--llm-max-tokens',
+      argument: '<number>',
+      description: 'The longest answer, in tokens, for each group of pods in a question.',
+    }),
+    maxRetries: setting(kinds.integer(0, 20), '3', {
+      key: 'llm.max_retries',
+      env: 'LLM_MAX_RETRIES',
+      flag: '--llm-max-retries',
+      argument: '<number>',
+      description:
+        'How often a question is sent again after 408, 429, 5xx or a lost connection, while there is time left. Other answers are never retried.',
+    }),
+    retryDelayMs: setting(kinds.duration('s', '1ms', '1m'), '250ms', {
+      key: 'llm.retry_delay',
+      env: 'STOWAGE_LLM_RETRY_DELAY',
+      flag: '--llm-retry-delay',
+      argument: '<duration>',
+      description:
+        "The pause before the first retry, doubled for each further one, with jitter. A server's Retry-After wins.",
+    }),
+    timeoutMs: setting(kinds.duration('s', '10ms', '10m'), '2s', {
+      key: 'llm.timeout',
+      env: 'LLM_TIMEOUT',
+      flag: '--llm-timeout',
+      argument: '<duration>',
+      description:
+        'The longest that a pod waits for the model, everything included. Then the fallback strategy places it.',
+    }),
+    candidates: setting(kinds.integer(2, 16), '6', {
+      key: 'llm.candidates',
+      env: 'STOWAGE_LLM_CANDIDATES',
+      flag: '--llm-candidates',
+      argument: '<number>',
+      description: 'How many nodes the model chooses from: the best of the fallback strategy.',
+    }),
+    margin: setting(kinds.decimal(0, 1), '0.1', {
+      key: 'llm.margin',
+      env: 'STOWAGE_LLM_MARGIN',
+      flag: '--llm-margin',
+      argument: '<share>',
+      description:
+        'The model is not asked where the fallback strategy finds the best node better than the second by this share of its score, and the pod states no intent. 1: always ask.',
+    }),
+    concurrency: setting(kinds.integer(1, 64), '4', {
+      key: 'llm.concurrency',
+      env: 'STOWAGE_LLM_CONCURRENCY',
+      flag: '--llm-concurrency',
+      argument: '<number>',
+      description: 'How many questions may be at the server at once.',
+    }),
+    requestsPerMinute: setting(kinds.integer(1, 1_000_000), '60', {
+      key: 'llm.requests_per_minute',
+      env: 'STOWAGE_LLM_REQUESTS_PER_MINUTE',
+      flag: '--llm-requests-per-minute',
+      argument: '<number>',
+      description: 'The most requests in a minute, retries and hedges included.',
+    }),
+    dollarsPerDay: setting(kinds.decimal(0, 1_000_000), '5', {
+      key: 'llm.dollars_per_day',
+      env: 'STOWAGE_LLM_DOLLARS_PER_DAY',
+      flag: '--llm-dollars-per-day',
+      argument: '<dollars>',
+      description: 'The most that may be spent from midnight to midnight UTC; then the fallback strategy decides.',
+    }),
+    inputPrice: optional(kinds.decimal(0, 10_000), {
+      key: 'llm.input_price',
+      env: 'STOWAGE_LLM_INPUT_PRICE',
+      flag: '--llm-input-price',
+      argument: '<dollars>',
+      description:
+        "Dollars for a million tokens sent. Without it: what the server's list of models says; else 1, or 0 at a loopback address.",
+    }),
+    outputPrice: optional(kinds.decimal(0, 10_000), {
+      key: 'llm.output_price',
+      env: 'STOWAGE_LLM_OUTPUT_PRICE',
+      flag: '--llm-output-price',
+      argument: '<dollars>',
+      description: 'Dollars for a million tokens received. Without it: as for llm.input_price.',
+    }),
+    hedgeEndpoint: optional(kinds.url(), {
+      key: 'llm.hedge_endpoint',
+      env: 'STOWAGE_LLM_HEDGE_ENDPOINT',
+      flag: '--llm-hedge-endpoint',
+      argument: '<url>',
+      description: 'A second server, asked as well when the first fails or is slow; the first good answer counts.',
+    }),
+    hedgeModel: optional(kinds.text('the name of a model'), {
+      key: 'llm.hedge_model',
+      env: 'STOWAGE_LLM_HEDGE_MODEL',
+      flag: '--llm-hedge-model',
+      argument: '<name>',
+      description: 'The model there. Without it: llm.model.',
+    }),
+    hedgeToken: optional(kinds.text('a token of one line without blanks', /^[\x21-\x7e]{1,4096}$/), {
+      key: 'llm.hedge_token',
+      env: 'STOWAGE_LLM_HEDGE_TOKEN',
+      flag: '--llm-hedge-token',
+      argument: '<token>',
+      secret: true,
+      description: 'The token for the second server, which is never sent that of the first.',
+    }),
+    hedgeAfterMs: setting(kinds.duration('s', '1ms', '10m'), '1s', {
+      key: 'llm.hedge_after',
+      env: 'STOWAGE_LLM_HEDGE_AFTER',
+      flag: '--llm-hedge-after',
+      argument: '<duration>',
+      description: 'How long the first server may stay silent before the second is asked as well.',
+    }),
+  }),
+  cache: z.object({
+    enabled: setting(kinds.boolean(), 'true', {
+      key: 'cache.enabled',
+      env: 'ENABLE_CACHE',
+      flag: '--enable-cache',
+      argument: '[boolean]',
+      description: "Whether the rest of a model's plan for the pods of one template is kept for those that come next.",
+    }),
+    ttlMs: setting(kinds.duration('s', '1s', '1d'), '300', {
+      key: 'cache.ttl',
+      env: 'CACHE_TTL',
+      flag: '--cache-ttl',
+      argument: '<duration>',
+      description:
+        'How long a plan is kept at most. Plans look at the load of nodes, so none is used after 30 s, nor once anything else has changed on its nodes.',
+    }),
+    maxSize: setting(kinds.integer(1, 100_000), '100', {
+      key: 'cache.max_size',
+      env: 'STOWAGE_CACHE_MAX_SIZE',
+      flag: '--cache-max-size',
+      argument: '<number>',
+      description: 'How many plans are kept; the least recently used goes first.',
+    }),
+  }),
+  circuitBreaker: z.object({
+    enabled: setting(kinds.boolean(), 'true', {
+      key: 'circuit_breaker.enabled',
+      env: 'STOWAGE_CIRCUIT_BREAKER_ENABLED',
+      flag: '--circuit-breaker',
+      argument: '[boolean]',
+      description: 'Whether a model that keeps failing is left alone for a while.',
+    }),
+    failureThreshold: setting(kinds.integer(1, 10_000), '5', {
+      key: 'circuit_breaker.failure_threshold',
+      env: 'STOWAGE_CIRCUIT_BREAKER_THRESHOLD',
+      flag: '--circuit-breaker-threshold',
+      argument: '<number>',
+      description: 'How many questions in a row must fail; any success starts the count again.',
+    }),
+    timeoutMs: setting(kinds.duration('s', '10ms', '1d'), '60', {
+      key: 'circuit_breaker.timeout',
+      env: 'STOWAGE_CIRCUIT_BREAKER_TIMEOUT',
+      flag: '--circuit-breaker-timeout',
+      argument: '<duration>',
+      description: 'How long it is left alone before it is tried again.',
+    }),
+    halfOpenMaxCalls: setting(kinds.integer(1, 100), '1', {
+      key: 'circuit_breaker.half_open_max_calls',
+      env: 'STOWAGE_CIRCUIT_BREAKER_PROBES',
+      flag: '--circuit-breaker-probes',
+      argument: '<number>',
+      description: 'How many questions try it then; one success closes the circuit, one failure opens it again.',
     }),
   }),
   leaderElection: z.object({

@@ -1,6 +1,5 @@
 import { isMap, isScalar, LineCounter, parseDocument, visit, type Document, type Node, type YAMLMap } from 'yaml'
 import { StowageError } from '../errors/catalogue.ts'
-import { sectionsNotYet } from './not-yet.ts'
 import { settingRows } from './schema.ts'
 import { closest } from './suggestion.ts'
 
@@ -38,16 +37,6 @@ export const readYaml = (name: string, source: string): YamlSettings => {
     problems.push(new StowageError('CONFIG_UNREADABLE', { found: `${name} line ${line}: ${what}` }))
   }
   const unknown = (key: string, line: number): void => {
-    const later = sectionsNotYet.get(key)
-    if (later !== undefined) {
-      problems.push(
-        new StowageError('CONFIG_UNKNOWN_KEY', {
-          found: `${name} line ${line}: ${key} belongs to ${later}, which this version of Stowage does not have yet`,
-          todo: `remove ${key} from the file until it does`,
-        }),
-      )
-      return
-    }
     const meant = closest(key, [...knownKeys, ...sections])
     problems.push(
       new StowageError('CONFIG_UNKNOWN_KEY', {

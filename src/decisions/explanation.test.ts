@@ -91,6 +91,14 @@ describe('explanation in sentences', () => {
     ])
   })
 
+  test('a pod that a language model placed: in whose words, and how sure it was', () => {
+    const said = { policy: 'llm', source: 'model', confidence: 0.9, reason: 'the model says "most room"' } as const
+    assert.equal(
+      render(explain(decision(said)))[1],
+      '3 of 5 nodes could take it, and the policy llm 1 chose node-3 by its model (90 % sure): the model says "most room".',
+    )
+  })
+
   test('a waiting pod: what refuses it, the nearest miss, and which events could help', () => {
     assert.deepEqual(render(explain(waiting())), [
       'default/web-1 waits.',

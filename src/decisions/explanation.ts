@@ -243,7 +243,8 @@ const msText = (ms: number): string => {
 }
 
 /** Who chose, and among how many. */
-const byText = ({ policy, policyVersion, source, reason, node, devices, nodes, feasible }: Explanation): string => {
+const byText = (explanation: Explanation): string => {
+  const { policy, policyVersion, source, confidence, reason, node, devices, nodes, feasible } = explanation
   const among = `${numberText(feasible)} of ${nodesText(nodes)} could take it`
   const why = reason === null || reason === '' ? '' : `: ${reason}`
   const name = policyVersion === '' ? policy : `${policy} ${policyVersion}`
@@ -253,7 +254,8 @@ const byText = ({ policy, policyVersion, source, reason, node, devices, nodes, f
     return `${among}. The profile's own policy gave nothing usable${why}; the fallback ${name} chose ${where}.`
   }
   const how = { model: ' by its model', cache: ' from its cache', heuristic: '' }[source]
-  return `${among}, and the policy ${name} chose ${where}${how}${why}.`
+  const sure = confidence === null ? '' : ` (${numberText(confidence * 100, 0)} % sure)`
+  return `${among}, and the policy ${name} chose ${where}${how}${sure}${why}.`
 }
 
 /** Terms that made the most of a score. */

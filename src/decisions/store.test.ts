@@ -318,6 +318,57 @@ const run = (path: string, body: string, wrapper: readonly string[] = []) => {
   return spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
+describe('intents in the store', () => {
+  test('are there again after a restart, each as its model read it last', () => {
+    const path = join(folder, 'decisions.db')
+    const first = open({ path })
+    first.intents.keep('m', 'near the cache', '{"near":["cache"]}')
+    first.intents.keep('m', 'spread', '{"spread":0}')
+    first.intents.keep('m', 'spread', '{"spread":1}')
+    first.close()
+    const second = open({ path })
+    assert.equal(second.intents.get('m', 'near the cache'), '{"near":["cache"]}')
+    assert.equal(second.intents.get('m', 'spread'), '{"spread":1}')
+    assert.equal(second.intents.get('another', 'spread'), undefined)
+    second.close()
+  })
+
+  test('are bounded in number, the oldest go', () => {
+    const store = open()
+    for (let i = 0; i < 5_100; i++) {
+      clock.advance(1)
+      store.intents.keep('m', `text ${i}`, '{}')
+    }
+    assert.equal(store.intents.get('m', 'text 0'), undefined)
+    assert.equal(store.intents.get('m', 'text 5099'), '{}')
+    store.close()
+  })
+
+  test('are no reason to fail: a store that is closed keeps and knows none, and says so', () => {
+    const said: string[] = []
+    const store = open({ log: (message) => said.push(message) })
+    store.close()
+    store.intents.keep('m', 'x', '{}')
+    assert.equal(store.intents.get('m', 'x'), undefined)
+    assert.equal(said.length, 2)
+  })
+
+  test('have their place in a store that an older version made, whose decisions stay', () => {
+    const path = join(folder, 'decisions.db')
+    const store = open({ path })
+    store.keep(decision())
+    store.close()
+    const db = new DatabaseSync(path)
+    db.exec('DROP TABLE intent; PRAGMA user_version = 1')
+    db.close()
+    const upgraded = open({ path })
+    upgraded.intents.keep('m', 'x', '{}')
+    assert.equal(upgraded.intents.get('m', 'x'), '{}')
+    assert.deepEqual(upgraded.get(1), decision())
+    upgraded.close()
+  })
+})
+
 describe('decision store, when things go wrong', () => {
   test('what was flushed before a kill is there afterwards', { timeout: 20_000 }, async () => {
     const path = join(folder, 'decisions.db')

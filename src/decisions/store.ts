@@ -51,7 +51,15 @@ export interface DecisionStoreStats {
   readonly lost: number
 }
 
+/** What models made of the intents that pods state, so that no text is read twice. Neither method throws. */
+export interface KeptIntents {
+  /** JSON as it was kept, undefined if it was not */
+  get(model: string, text: string): string | undefined
+  keep(model: string, text: string, intent: string): void
+}
+
 export interface DecisionStore extends DecisionSink {
+  readonly intents: KeptIntents
   /** An id for the next record: above every id that was kept or handed out, also before a restart. */
   nextId(): number
   /** @throws StowageError STORE_UNUSABLE, as every read, if the file cannot be read any more */
@@ -71,7 +79,8 @@ export interface DecisionStore extends DecisionSink {
 
 /** `Stow` in ASCII: how we know a file of ours. */
 const APPLICATION_ID = 0x53_74_6f_77
-const SCHEMA_VERSION = 1
+/** 1: decisions alone; 2: intents as well */
+const SCHEMA_VERSION = 2
 
 const TABLE = `CREATE TABLE decision (
   id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, namespace TEXT NOT NULL, pod TEXT NOT NULL, uid TEXT NOT NULL,
@@ -84,6 +93,11 @@ const INDEXES = [
   'CREATE INDEX decision_uid ON decision (uid)',
   "CREATE INDEX decision_node ON decision (node) WHERE node <> ''",
 ]
+const INTENT_TABLE = `CREATE TABLE intent (
+  model TEXT NOT NULL, text TEXT NOT NULL, intent TEXT NOT NULL, at_ms INTEGER NOT NULL,
+  PRIMARY KEY (model, text)) STRICT, WITHOUT ROWID`
+/** Beyond, the oldest go. */
+const INTENTS_AT_MOST = 5_000
 const SELECT = 'SELECT id, at_ms, namespace, pod, uid, outcome, node, policy, message, bind_ms, body FROM decision'
 
 const BATCH = 500
@@ -146,7 +160,7 @@ const prepareFile = (db: DatabaseSync, path: string): void => {
       throw unusable(path, found, 'run that version, or choose another path for the decision store')
     }
     // triggers or views that somebody added would run with our writes
-    const expected = [TABLE, ...INDEXES]
+    const expected = [TABLE, ...INDEXES, ...(version < 2 ? [] : [INTENT_TABLE])]
     if (schema.length !== expected.length || schema.some((row, at) => row['sql'] !== expected[at])) {
       throw unusable(path, 'its tables are not those of a decision store', elsewhere)
     }
@@ -155,10 +169,13 @@ const prepareFile = (db: DatabaseSync, path: string): void => {
   if (isNew) db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000')
   db.exec('PRAGMA journal_size_limit = 8388608')
+  if (!isNew && version < 2)
+    db.exec(`BEGIN IMMEDIATE; ${INTENT_TABLE}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`)
   if (isNew) {
     const layout = [
       TABLE,
       ...INDEXES,
+      INTENT_TABLE,
       `PRAGMA application_id = ${APPLICATION_ID}`,
       `PRAGMA user_version = ${SCHEMA_VERSION}`,
     ]
@@ -253,6 +270,30 @@ class SqliteDecisionStore implements DecisionStore {
       this.#db.close()
       throw this.#unreadable(thrown)
     }
+  }
+
+  readonly intents: KeptIntents = {
+    get: (model, text) => {
+      try {
+        const row = this.#prepared('SELECT intent FROM intent WHERE model = ? AND text = ?').get(model, text)
+        return row === undefined ? undefined : String(row['intent'])
+      } catch (thrown) {
+        this.#log(`the decision store ${this.#path} could not be asked for an intent: ${messageOf(thrown)}`)
+        return undefined
+      }
+    },
+    keep: (model, text, intent) => {
+      try {
+        const insert =
+          'INSERT INTO intent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET intent = excluded.intent, at_ms = excluded.at_ms'
+        this.#prepared(insert).run(model, text, intent, Math.round(this.#clock.nowMs()))
+        const oldest =
+          'DELETE FROM intent WHERE at_ms <= (SELECT at_ms FROM intent ORDER BY at_ms DESC LIMIT 1 OFFSET ?)'
+        this.#prepared(oldest).run(INTENTS_AT_MOST)
+      } catch (thrown) {
+        this.#log(`the decision store ${this.#path} could not keep an intent: ${messageOf(thrown)}`)
+      }
+    },
   }
 
   nextId(): number {

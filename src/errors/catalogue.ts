@@ -34,6 +34,7 @@ export const catalogue = {
   RESULTS_MALFORMED: 'A file of results is broken',
   STORE_UNUSABLE: 'The decision store cannot be opened',
   // Scheduling
+  MODEL_UNUSABLE: 'The language model cannot be used',
   POLICY_FAILED: 'A policy gave no usable ranking',
   INTERNAL: 'Stowage broke one of its own rules; please report it',
 } as const

@@ -27,6 +27,30 @@ const QueueCounts = Type.Object(
   closed,
 )
 
+const LanguageModel = Type.Object(
+  {
+    model: Type.String(),
+    total_requests: wholeNumber('questions, and decisions from earlier answers: the sum of the next three'),
+    successful_requests: wholeNumber('questions answered so that it made sense'),
+    failed_requests: wholeNumber('questions that were not'),
+    cached_requests: wholeNumber('pods placed by an earlier answer, without a question'),
+    llm_decisions: wholeNumber('pods placed by the answer to their own question'),
+    fallback_decisions: wholeNumber('pods that were not asked about, or in vain'),
+    skipped: Type.Record(Type.String(), wholeNumber(), { description: 'pods that were not asked about, by reason' }),
+    cache_hit_rate: amount('cached_requests of total_requests, 0 to 1'),
+    avg_response_time: amount('seconds until a question was answered or given up'),
+    circuit_breaker_state: Type.Enum(['closed', 'open', 'half_open']),
+    circuit_breaker_trips: wholeNumber('how often it has opened'),
+    http_requests: wholeNumber('with retries and hedges'),
+    retries: wholeNumber(),
+    hedges: wholeNumber('requests to the second server'),
+    prompt_tokens: wholeNumber(),
+    completion_tokens: wholeNumber(),
+    dollars: amount('spent since the start'),
+  },
+  closed,
+)
+
 export const Status = Type.Object(
   {
     status: Type.Enum(['starting', 'standby', 'running', 'draining', 'stopped']),
@@ -44,6 +68,7 @@ export const Status = Type.Object(
     profiles: listOf(
       Type.Object({ scheduler_name: Type.String(), policy: Type.String(), fallback: nullable(Type.String()) }, closed),
     ),
+    llm: nullable(LanguageModel),
     queue: QueueCounts,
     pods: Type.Object(
       {

@@ -9,7 +9,7 @@ import type { Log } from '../telemetry/log.ts'
 import * as answers from './answers.ts'
 import { metricsRoute, type MetricsScrape } from './metrics.ts'
 import { bareServer } from './server.ts'
-import type { NodeFigures } from '../system/scheduling-system.ts'
+import type { ModelStatus, NodeFigures } from '../system/scheduling-system.ts'
 import type { SystemView } from './view.ts'
 
 export interface ManagementOptions {
@@ -51,6 +51,27 @@ const nodeAnswer = (node: NodeFigures) => ({
   pods: node.pods,
   max_pods: node.maxPods,
   ...load(node),
+})
+
+const modelAnswer = (model: ModelStatus) => ({
+  model: model.model,
+  total_requests: model.totalRequests,
+  successful_requests: model.successfulRequests,
+  failed_requests: model.failedRequests,
+  cached_requests: model.cachedRequests,
+  llm_decisions: model.llmDecisions,
+  fallback_decisions: model.fallbackDecisions,
+  skipped: model.skipped,
+  cache_hit_rate: model.cacheHitRate,
+  avg_response_time: model.avgResponseMs / 1000,
+  circuit_breaker_state: model.circuitBreaker,
+  circuit_breaker_trips: model.circuitBreakerTrips,
+  http_requests: model.requests,
+  retries: model.retries,
+  hedges: model.hedges,
+  prompt_tokens: model.promptTokens,
+  completion_tokens: model.completionTokens,
+  dollars: model.dollars,
 })
 
 const share = (part: number, whole: number): number => (whole > 0 ? part / whole : 0)
@@ -165,6 +186,7 @@ export const managementServer = async (options: ManagementOptions): Promise<Fast
           policy: profile.policy,
           fallback: profile.fallback ?? null,
         })),
+        llm: status.model === undefined ? null : modelAnswer(status.model),
         queue: {
           active: status.queue.active,
           backoff: status.queue.backoff,

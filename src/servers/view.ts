@@ -2,7 +2,7 @@ import type { Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
 import type { DecisionFilter, DecisionPage, PodReference } from '../decisions/store.ts'
 import type { Conservation, QueueName } from '../scheduling/ports.ts'
-import type { NodeFigures } from '../system/scheduling-system.ts'
+import type { ModelStatus, NodeFigures } from '../system/scheduling-system.ts'
 
 /** What the process does now and has done since its start. */
 export interface SystemStatus {
@@ -29,6 +29,8 @@ export interface SystemStatus {
   readonly failedBindings: number
   /** over the last seconds */
   readonly decisionsPerSecond: number
+  /** how the language model does; undefined: there is none */
+  readonly model: ModelStatus | undefined
 }
 
 /** One node with all that is known of it. */

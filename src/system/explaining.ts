@@ -4,15 +4,17 @@ import { explain, type Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
 import { type DecisionStore, openDecisionStore } from '../decisions/store.ts'
 import { StowageError } from '../errors/catalogue.ts'
-import { createPolicy, goesByGpus, policyNames } from '../policies/registry.ts'
+import { asksModel, createPolicy, goesByGpus, policyNames } from '../policies/registry.ts'
 import { rankRooms } from './rooms.ts'
 
 const ATTEMPTS = 10
 
 /** A fresh policy of the record's name: what those in use remember must not change by being asked. */
 const rankOf = ({ policy, usage }: DecisionRecord) =>
-  // A record's rooms have no GPUs: nobody can tell what these would have said of other rooms.
-  policyNames.includes(policy) && !goesByGpus(policy) ? { rank: rankRooms(createPolicy(policy), usage) } : {}
+  // A record's rooms have no GPUs, and no model in them: nobody can tell what those would have said of other rooms.
+  policyNames.includes(policy) && !goesByGpus(policy) && !asksModel(policy)
+    ? { rank: rankRooms(createPolicy(policy), usage) }
+    : {}
 
 /** @returns undefined if nothing is kept about the pod. @throws StowageError STORE_UNUSABLE */
 export const explainPod = (store: DecisionStore, namespace: string, name: string): Explanation | undefined => {

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock } from '../clock/clock.ts'
-import { seededRandom } from '../clock/random.ts'
+import { type Random, seededRandom } from '../clock/random.ts'
 import type { ObjectFeed } from '../cluster/feed.ts'
 import type { GangSource } from '../cluster/gangs.ts'
 import type { KubeObject, NodeObject, PodDisruptionBudgetObject, PodObject } from '../cluster/objects.ts'
@@ -12,6 +12,7 @@ import type { UsageSource } from '../cluster/view.ts'
 import { maskedSettings } from '../configuration/describe.ts'
 import type { LoadedConfiguration } from '../configuration/load.ts'
 import type { Configuration } from '../configuration/schema.ts'
+import { StowageError } from '../errors/catalogue.ts'
 import { createConstraints } from '../constraints/registry.ts'
 import type { Explanation } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
@@ -51,6 +52,13 @@ import { findPodGroups } from '../kubernetes/pod-groups.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
 import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
+import { heeding, type Intents } from '../policies/intents/heeding.ts'
+import { IntentBook } from '../policies/intents/intent-book.ts'
+import { intentQuestion } from '../policies/llm/intent-question.ts'
+import { type LanguageModel, openLanguageModel } from '../policies/llm/language-model.ts'
+import type { LlmOptions } from '../policies/llm/llm-policy.ts'
+import { PlacementStatistics } from '../policies/llm/placement-statistics.ts'
+import type { Policy } from '../policies/policy.ts'
 import { createPolicy } from '../policies/registry.ts'
 import { BindFailure, type SchedulingObserver } from '../scheduling/ports.ts'
 import type { Profile } from '../scheduling/profile.ts'
@@ -84,13 +92,59 @@ const STALE_MS = 180_000
 /** How many seconds the rate of decisions is averaged over. */
 const RATE_SECONDS = 5
 
-const profilesOf = ({ profiles, scheduling }: Configuration): Profile[] =>
-  profiles.map(({ schedulerName, policy, fallback }) => ({
+/** How much later than the policy llm itself the cycle gives up on it. */
+const BACKSTOP_MS = 250
+
+const isLlm = (policy: string): boolean => policy === 'llm'
+
+/** @param asking undefined: there is no model, or it must not be asked */
+const profilesOf = (
+  { fallback: { strategy }, llm, profiles, scheduling }: Configuration,
+  intents: Intents,
+  asking: Omit<LlmOptions, 'random'> | undefined,
+  random: Random,
+): Profile[] => {
+  const heedful = (policy: string): Policy => heeding(createPolicy(policy), intents)
+  return profiles.map(({ schedulerName, policy, fallback }) => ({
     schedulerName,
-    policy: createPolicy(policy),
-    fallback: fallback === undefined ? undefined : createPolicy(fallback),
-    deadlineMs: scheduling.policyTimeoutMs,
+    policy: isLlm(policy)
+      ? createPolicy(policy, {
+          cheap: heedful(fallback ?? strategy),
+          llm: asking && { ...asking, random: random.fork() },
+        })
+      : heedful(policy),
+    fallback: fallback === undefined ? undefined : heedful(fallback),
+    deadlineMs: isLlm(policy) ? llm.timeoutMs + BACKSTOP_MS : scheduling.policyTimeoutMs,
   }))
+}
+
+/** What the language model was asked and did, since the start. */
+export interface ModelStatus {
+  readonly model: string
+  /** questions, and decisions from earlier answers instead: the sum of the next three */
+  readonly totalRequests: number
+  readonly successfulRequests: number
+  readonly failedRequests: number
+  readonly cachedRequests: number
+  /** pods placed by the answer to their own question */
+  readonly llmDecisions: number
+  /** pods that were not asked about, or in vain */
+  readonly fallbackDecisions: number
+  /** pods that were not asked about, by reason */
+  readonly skipped: Readonly<Record<string, number>>
+  /** of all requests, 0 to 1 */
+  readonly cacheHitRate: number
+  readonly avgResponseMs: number
+  readonly circuitBreaker: 'closed' | 'open' | 'half_open'
+  readonly circuitBreakerTrips: number
+  /** over HTTP, with retries and hedges */
+  readonly requests: number
+  readonly retries: number
+  readonly hedges: number
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly dollars: number
+}
 
 /** A node's load and room, CPU in millicores, memory in bytes. */
 export interface NodeFigures {
@@ -117,7 +171,10 @@ export class SchedulingSystem {
   readonly scheduler: Scheduler
   readonly connection: Connection
   readonly store: DecisionStore
+  readonly intents: IntentBook
   readonly #options: SchedulingSystemOptions
+  readonly #model: LanguageModel | undefined
+  readonly #placed = new PlacementStatistics()
   readonly #configuration: Configuration
   readonly #startedMs: number
   readonly #reporter: ApiReporter
@@ -176,7 +233,24 @@ export class SchedulingSystem {
           log.warn('a report was given up', { about: podKey(about), what, why, soFar: this.#reportsGivenUp })
       },
     })
-    const profiles = profilesOf(configuration)
+    this.#model = openLanguageModel({
+      settings: configuration.llm,
+      breaker: configuration.circuitBreaker,
+      clock,
+      random: random.fork(),
+      log,
+      onAnswered: (durationMs, succeeded) => this.metrics.modelAnswered(durationMs, succeeded),
+    })
+    this.intents = this.#openIntents()
+    const asking = this.#model && {
+      model: this.#model,
+      settings: configuration.llm,
+      cache: configuration.cache,
+      statistics: this.#placed,
+      intents: this.intents,
+      clock,
+    }
+    const profiles = profilesOf(configuration, this.intents, asking, random)
     this.scheduler = new Scheduler({
       clock,
       random: random.fork(),
@@ -223,8 +297,9 @@ export class SchedulingSystem {
   async start(signal: AbortSignal): Promise<void> {
     const { log } = this.#options
     const version = await serverVersion(this.connection, signal)
-    warmUp(profilesOf(this.#configuration), this.#options.clock)
+    warmUp(profilesOf(this.#configuration, this.intents, undefined, seededRandom(1)), this.#options.clock)
     log.info('connected', { server: this.connection.address, version })
+    await this.#meetModel(signal)
     this.#read<NodeObject>(NODES, this.scheduler.nodes)
     this.#read(NAMESPACES, this.scheduler.namespaces)
     this.#readSelectors(this.scheduler.selectors)
@@ -274,6 +349,7 @@ export class SchedulingSystem {
     this.#reading.abort(new Error('the scheduler stops'))
     // A server that does not answer must not keep us from ending; giving back the lease is a courtesy.
     const patience = clock.after(LEASE_PATIENCE_MS, () => this.connection.close())
+    this.#model?.close()
     await Promise.allSettled(this.#running)
     patience.cancel()
     this.connection.close()
@@ -314,6 +390,7 @@ export class SchedulingSystem {
       fallbackDecisions: fallbacks,
       failedBindings: this.#failedBindings,
       decisionsPerSecond: rates.reduce((sum, rate) => sum + rate, 0) / RATE_SECONDS,
+      model: this.modelStatus(),
     }
   }
 
@@ -405,6 +482,70 @@ export class SchedulingSystem {
   }
 
   // Within
+
+  #openIntents(): IntentBook {
+    const { clock } = this.#options
+    const { llm } = this.#configuration
+    const model = this.#model
+    return new IntentBook({
+      model: llm.model,
+      read:
+        model && ((text) => model.ask(intentQuestion(text, llm.maxTokens), INTENT_TIMEOUT_MS, this.#reading.signal)),
+      store: this.store.intents,
+      nowMs: () => clock.monotonicMs(),
+    })
+  }
+
+  /**
+   * Has the model's server looked at, beside everything else; where the model is required, before anything else.
+   * @throws StowageError MODEL_UNUSABLE
+   */
+  async #meetModel(signal: AbortSignal): Promise<void> {
+    const { log } = this.#options
+    const { llm, profiles } = this.#configuration
+    if (this.#model === undefined) {
+      if (profiles.some(({ policy, schedulerName }) => isLlm(policy) || schedulerName === 'ai-llama-scheduler'))
+        log.info('the language model is off: no token is set', {
+          endpoint: llm.endpoint,
+          variable: 'HUGGINGFACE_TOKEN',
+        })
+      return
+    }
+    const looking = this.#model.look(signal)
+    if (!llm.required) {
+      this.#running.push(looking)
+      return
+    }
+    const trouble = await looking
+    if (trouble !== undefined)
+      throw new StowageError('MODEL_UNUSABLE', {
+        found: `${llm.model} at ${llm.endpoint}: ${trouble}`,
+        todo: 'mend that, or leave out llm.required to place pods without it',
+      })
+  }
+
+  /** How the language model does; undefined: there is none. */
+  modelStatus(): ModelStatus | undefined {
+    if (this.#model === undefined) return undefined
+    const placed = this.#placed
+    const { breaker, breakerTrips, failed, responseMs, successful, ...usage } = this.#model.statistics
+    const requests = successful + failed + placed.fromCache
+    return {
+      ...usage,
+      model: this.#model.name,
+      totalRequests: requests,
+      successfulRequests: successful,
+      failedRequests: failed,
+      cachedRequests: placed.fromCache,
+      llmDecisions: placed.byModel,
+      fallbackDecisions: placed.failed + placed.skippedInAll,
+      skipped: Object.fromEntries(placed.skipped),
+      cacheHitRate: requests > 0 ? placed.fromCache / requests : 0,
+      avgResponseMs: successful + failed > 0 ? responseMs / (successful + failed) : 0,
+      circuitBreaker: breaker,
+      circuitBreakerTrips: breakerTrips,
+    }
+  }
 
   /** The metrics, and whoever else wants to know of binds. */
   #observer(): SchedulingObserver {
@@ -607,6 +748,7 @@ export class SchedulingSystem {
         return { kept: records + pending, lost }
       },
       leads: () => this.leads,
+      model: () => this.modelStatus(),
     })
   }
 
@@ -630,5 +772,7 @@ export const leaseNameOf = (schedulerNames: readonly string[]): string =>
     .digest('hex')
     .slice(0, 10)}`
 
+/** Reading an intent holds up no pod. */
+const INTENT_TIMEOUT_MS = 30_000
 /** How long giving back the lease may take. */
 const LEASE_PATIENCE_MS = 300

@@ -11,6 +11,25 @@ const source: MetricsSource = {
   reports: () => ({ waiting: 7, lost: 0 }),
   decisions: () => ({ kept: 12, lost: 1 }),
   leads: () => true,
+  model: () => ({
+    totalRequests: 10,
+    successfulRequests: 5,
+    failedRequests: 1,
+    cachedRequests: 4,
+    llmDecisions: 8,
+    fallbackDecisions: 3,
+    skipped: { wide_margin: 2 },
+    cacheHitRate: 0.4,
+    avgResponseMs: 1_500,
+    circuitBreaker: 'open',
+    circuitBreakerTrips: 1,
+    requests: 7,
+    retries: 1,
+    hedges: 0,
+    promptTokens: 4000,
+    completionTokens: 200,
+    dollars: 0.01,
+  }),
 }
 
 const busy = (): Metrics => {

@@ -36,6 +36,28 @@ export interface MetricsSource {
   decisions(): { readonly kept: number; readonly lost: number }
   /** whether this replica is the one that schedules */
   leads(): boolean
+  /** how the language model does; undefined: there is none */
+  model():
+    | {
+        readonly totalRequests: number
+        readonly successfulRequests: number
+        readonly failedRequests: number
+        readonly cachedRequests: number
+        readonly llmDecisions: number
+        readonly fallbackDecisions: number
+        readonly skipped: Readonly<Record<string, number>>
+        readonly cacheHitRate: number
+        readonly avgResponseMs: number
+        readonly circuitBreaker: 'closed' | 'open' | 'half_open'
+        readonly circuitBreakerTrips: number
+        readonly requests: number
+        readonly retries: number
+        readonly hedges: number
+        readonly promptTokens: number
+        readonly completionTokens: number
+        readonly dollars: number
+      }
+    | undefined
 }
 
 /** From 1 ms to 16 s, kube-scheduler's for scheduling attempts (pkg/scheduler/metrics). */
@@ -46,6 +68,9 @@ const sliBuckets = exponentialBuckets(0.01, 2, 20)
 const phaseBuckets = exponentialBuckets(0.0001, 2, 12)
 /** Ours start at 25 us: a decision here takes less than kube-scheduler's first bucket. */
 const decisionBuckets = exponentialBuckets(0.000_025, 2, 18)
+
+/** From 50 ms to 51 s: a language model's answers. */
+const modelBuckets = exponentialBuckets(0.05, 2, 11)
 
 /** kube-scheduler's for the victims of one preemption. */
 const victimBuckets = exponentialBuckets(1, 2, 7)
@@ -79,6 +104,7 @@ export class Metrics {
   readonly #unreadable: SeriesOf<Count>
   readonly #watchCuts: SeriesOf<Count>
   readonly #relists: SeriesOf<Count>
+  readonly #modelSeconds: SeriesOf<Spread>
 
   constructor() {
     const attempts = this.#counter<'result' | 'profile'>(
@@ -175,7 +201,17 @@ export class Metrics {
       'Lists read anew because a watch could not resume, by resource',
     )
     this.#relists = new SeriesOf((resource) => relists.series({ resource }))
+    const modelSeconds = this.#histogram<'result'>(
+      'stowage_llm_response_seconds',
+      'Time until a question to the language model was answered or given up, by result: success or failed',
+      modelBuckets,
+    )
+    this.#modelSeconds = new SeriesOf((result) => modelSeconds.series({ result }))
     this.#addProcess()
+  }
+
+  modelAnswered(durationMs: number, succeeded: boolean): void {
+    this.#modelSeconds.at(succeeded ? 'success' : 'failed').observe(durationMs / 1000)
   }
 
   attempted(schedulerName: string, result: Attempt, durationMs: number): void {
@@ -310,6 +346,67 @@ export class Metrics {
       gauge.set({ state: 'not_ready' }, cluster.notReadyNodes)
     })
     this.#gauge('drl_scheduler_pod_count', 'Pods placed on a node', [], (gauge) => gauge.set(source.cluster().pods))
+    this.#observeModel(() => source.model())
+  }
+
+  #observeModel(read: MetricsSource['model']): void {
+    const total = (
+      name: string,
+      help: string,
+      pick: (model: NonNullable<ReturnType<MetricsSource['model']>>) => number,
+    ): void => {
+      this.#total(`stowage_llm_${name}`, help, () => {
+        const model = read()
+        return model === undefined ? 0 : pick(model)
+      })
+    }
+    total(
+      'requests_total',
+      'Questions to the language model, and decisions from its earlier answers',
+      (m) => m.totalRequests,
+    )
+    total(
+      'successful_requests_total',
+      'Questions that were answered so that it made sense',
+      (m) => m.successfulRequests,
+    )
+    total('failed_requests_total', 'Questions that were not', (m) => m.failedRequests)
+    total('cached_requests_total', 'Pods placed by an earlier answer, without a question', (m) => m.cachedRequests)
+    total('decisions_total', 'Pods placed by the answer to their own question', (m) => m.llmDecisions)
+    total(
+      'fallback_decisions_total',
+      'Pods of the policy llm that were not asked about, or in vain',
+      (m) => m.fallbackDecisions,
+    )
+    total('circuit_breaker_trips_total', 'How often the circuit breaker has opened', (m) => m.circuitBreakerTrips)
+    total('http_requests_total', 'Requests to its servers, with retries and hedges', (m) => m.requests)
+    total('retries_total', 'Requests that were sent again', (m) => m.retries)
+    total('hedges_total', 'Requests to the second server', (m) => m.hedges)
+    total('prompt_tokens_total', 'Tokens sent, as the server or else we count them', (m) => m.promptTokens)
+    total('completion_tokens_total', 'Tokens received, as the server or else we count them', (m) => m.completionTokens)
+    total('dollars_total', 'Dollars spent, by the prices in the settings or in the list of models', (m) => m.dollars)
+    const gauge = <L extends string>(
+      name: string,
+      help: string,
+      labels: readonly L[],
+      write: (gauge: Gauge<L>, model: NonNullable<ReturnType<MetricsSource['model']>>) => void,
+    ): void =>
+      this.#gauge(`stowage_llm_${name}`, help, labels, (made) => {
+        const model = read()
+        if (model !== undefined) write(made, model)
+      })
+    gauge('cache_hit_rate', 'Share of the requests that earlier answers made needless, 0 to 1', [], (made, m) =>
+      made.set(m.cacheHitRate),
+    )
+    gauge('avg_response_time_seconds', 'Mean time until a question was answered or given up', [], (made, m) =>
+      made.set(m.avgResponseMs / 1000),
+    )
+    gauge('circuit_breaker_state', '1 for the state the breaker is in', ['state'], (made, m) => {
+      for (const state of ['closed', 'half_open', 'open']) made.set({ state }, m.circuitBreaker === state ? 1 : 0)
+    })
+    gauge('skipped_pods', 'Pods placed without a question since the start, by the reason', ['reason'], (made, m) => {
+      for (const [reason, pods] of Object.entries(m.skipped)) made.set({ reason }, pods)
+    })
   }
 
   #counter<L extends string>(name: string, help: string): CountFamily<L> {
