@@ -95,6 +95,8 @@ const render = (result: Evolution): string => {
 const run = async (file: string, options: EvolveCommandOptions): Promise<void> => {
   const experiment = await readExperiment(file)
   const { generations, heldOut, json, name, out, population, seed, workers } = options
+  // A name that will not do is told before the search.
+  policyOf('--name', stringify({ kind: 'formula', name, formula: '0' } satisfies PolicyFile), policyNames)
   const origin = provenance()
   const stop = untilSignalled(systemClock)
   let bar: ProgressBar | undefined

@@ -4,12 +4,13 @@ import fc from 'fast-check'
 import { seededRandom } from '../../clock/random.ts'
 import { type ErrorCode, StowageError } from '../../errors/catalogue.ts'
 import { createFormula } from '../../policies/formula/formula-policy.ts'
+import { HEURISTIC_FORMULAS } from '../../policies/formula/heuristics.ts'
 import { compile, parseExpression, textOf, VARIABLES } from '../../policies/formula/expression.ts'
 import { crossed, jittered, mutated, randomExpression, weighted } from './breeding.ts'
 import { runCandidate } from './candidate-run.ts'
 import { evolve, type EvolveOptions, measureBy, metricOf, type Wanted } from './evolve.ts'
 import { parseExperiment } from './experiment-file.ts'
-import { PODS_METRICS } from './pods-run.ts'
+import { PODS_METRICS, runPods, runPodsWith } from './pods-run.ts'
 
 const metric = PODS_METRICS.find(({ name }) => name === 'pending_pods')!
 const heldOut = Array.from({ length: 12 }, (_, at) => 101 + at)
@@ -139,6 +140,29 @@ const measuring = (file: ReturnType<typeof parseExperiment>): Promise<EvolveOpti
     signal: new AbortController().signal,
     onProgress: () => undefined,
   })
+
+describe('the Borg formula as text', () => {
+  test('it places every pod of a workload where the policy borg places it', async () => {
+    const written = HEURISTIC_FORMULAS.find(({ name }) => name === 'borg')?.formula ?? ''
+    for (const seed of [1, 2, 3]) {
+      const run = {
+        cluster: {
+          kind: 'shapes',
+          shapes: ['cpu=8,memory=16Gi,count=4', 'cpu=4,memory=32Gi,count=4'],
+          nodes: undefined,
+        },
+        pods: { kind: 'synthetic', pods: 200, spanMs: 120_000 },
+        seed,
+        heatMap: false,
+      } as const
+      const [own, others] = await Promise.all([
+        runPodsWith(createFormula('written', written), run),
+        runPods({ ...run, policy: 'borg' }),
+      ])
+      assert.equal(own.digest, others.digest)
+    }
+  })
+})
 
 describe('what a search measures', () => {
   test('it is the first metric of the file, else pods that wait, in runs of the experiment on several threads', async () => {
