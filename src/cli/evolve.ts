@@ -3,14 +3,20 @@ import { basename } from 'node:path'
 import { Command } from 'commander'
 import { stringify } from 'yaml'
 import { systemClock } from '../clock/clock.ts'
+import { seededRandom } from '../clock/random.ts'
+import { messageOf } from '../errors/catalogue.ts'
 import { type PolicyFile, policyOf } from '../policies/formula/policy-file.ts'
+import { formulaQuestion } from '../policies/llm/formula-question.ts'
+import { type LanguageModel, openLanguageModel } from '../policies/llm/language-model.ts'
 import { policyNames } from '../policies/registry.ts'
 import { type Evolution, evolve, measureBy, metricOf } from '../simulation/experiments/evolve.ts'
 import { readExperiment } from '../simulation/experiments/experiment-file.ts'
 import { type Provenance, writeWhole } from '../simulation/experiments/run-store.ts'
 import { parseSeeds } from '../simulation/experiments/seeds.ts'
 import { ProgressBar } from './progress-bar.ts'
+import { createLog } from '../telemetry/log.ts'
 import { provenance } from './provenance.ts'
+import { readSettings } from './settings.ts'
 import { untilSignalled } from './signals.ts'
 import { whole } from './values.ts'
 
@@ -22,6 +28,7 @@ interface EvolveCommandOptions {
   readonly workers: number
   readonly name: string
   readonly out?: string
+  readonly askModel?: boolean
   readonly json?: boolean
 }
 
@@ -92,12 +99,31 @@ const render = (result: Evolution): string => {
   ].join('\n')
 }
 
+/** For up to eight formulas. */
+const ANSWER_TOKENS = 1500
+const PATIENCE_MS = 60_000
+
+/** The model that is configured. @throws StowageError MODEL_UNUSABLE if none is, CONFIG_* */
+const configuredModel = (): LanguageModel | undefined => {
+  const { circuitBreaker, llm, logging } = readSettings({}).configuration
+  return openLanguageModel({
+    settings: { ...llm, required: true },
+    breaker: circuitBreaker,
+    clock: systemClock,
+    random: seededRandom(1),
+    log: createLog({ ...logging, level: 'WARNING', clock: systemClock }),
+  })
+}
+
 const run = async (file: string, options: EvolveCommandOptions): Promise<void> => {
   const experiment = await readExperiment(file)
-  const { generations, heldOut, json, name, out, population, seed, workers } = options
+  const { askModel, generations, heldOut, json, name, out, population, seed, workers } = options
   // A name that will not do is told before the search.
   policyOf('--name', stringify({ kind: 'formula', name, formula: '0' } satisfies PolicyFile), policyNames)
   const origin = provenance()
+  const model = askModel ? configuredModel() : undefined
+  const metric = metricOf(experiment)
+  const goal = `${metric.label} (${metric.unit}), ${metric.better} is better`
   const stop = untilSignalled(systemClock)
   let bar: ProgressBar | undefined
   let shown = ''
@@ -115,11 +141,24 @@ const run = async (file: string, options: EvolveCommandOptions): Promise<void> =
       seed,
       generations,
       population,
-      metric: metricOf(experiment),
+      metric,
       training: experiment.seeds,
       heldOut: parseSeeds(heldOut),
       policies: experiment.policies,
       measure,
+      propose:
+        model === undefined
+          ? undefined
+          : async (best) => {
+              try {
+                return await model.ask(formulaQuestion(goal, best, ANSWER_TOKENS), PATIENCE_MS, stop.signal)
+              } catch (thrown) {
+                stop.signal.throwIfAborted()
+                bar?.end()
+                process.stderr.write(`No proposals from the model for this generation: ${messageOf(thrown)}\n`)
+                return []
+              }
+            },
     })
     bar?.end()
     if (out !== undefined) {
@@ -139,6 +178,7 @@ const run = async (file: string, options: EvolveCommandOptions): Promise<void> =
     process.stderr.write('Stopped; nothing is kept of an unfinished search\n')
     process.exitCode = INTERRUPTED
   } finally {
+    model?.close()
     bar?.end()
     stop.release()
   }
@@ -158,6 +198,7 @@ export const evolveCommand = (): Command =>
     .option('--workers <n>', 'threads', whole(1, 1024), availableParallelism())
     .option('--name <name>', 'how the policy calls itself', 'evolved')
     .option('--out <file>', 'where to write the policy file')
+    .option('--ask-model', 'have the configured language model propose formulas for each generation, too (docs/llm.md)')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',

@@ -6,6 +6,7 @@ import { type ErrorCode, StowageError } from '../../errors/catalogue.ts'
 import { createFormula } from '../../policies/formula/formula-policy.ts'
 import { HEURISTIC_FORMULAS } from '../../policies/formula/heuristics.ts'
 import { compile, parseExpression, textOf, VARIABLES } from '../../policies/formula/expression.ts'
+import { formulaQuestion, type ScoredFormula } from '../../policies/llm/formula-question.ts'
 import { crossed, jittered, mutated, randomExpression, weighted } from './breeding.ts'
 import { runCandidate } from './candidate-run.ts'
 import { evolve, type EvolveOptions, measureBy, metricOf, type Wanted } from './evolve.ts'
@@ -66,6 +67,20 @@ describe('breeding', () => {
   })
 })
 
+describe('proposals of a model', () => {
+  const { messages, read } = formulaQuestion('pods that wait, lower is better', [{ formula: 'pods', value: 3 }], 100)
+
+  test('they are read out of any text, and what is no formula is left out', () => {
+    const textsOf = (answer: string): string[] | undefined => read(answer)?.map(textOf)
+    assert.deepEqual(textsOf('Sure! ```json\n{"formulas": ["free.cpu+1", "process.exit()", 7, "free.cpu + 1"]}\n```'), [
+      'free.cpu + 1',
+    ])
+    for (const answer of ['', 'no', '{"formulas": []}', '{"formulas": ["x"]}', '[1]', '{"formulas": {"length": 9}}'])
+      assert.equal(textsOf(answer), undefined, answer)
+    assert.match(messages[1]?.content ?? '', /"formula":"pods","value":3/)
+  })
+})
+
 describe('a search for formulas', () => {
   test('equal seeds give equal results, and other seeds other formulas', async () => {
     const one = await evolve(options())
@@ -107,6 +122,24 @@ describe('a search for formulas', () => {
     )
     assert.equal(beatsBest, false)
     assert.match(verdict, /^not shown to be better than the best heuristic/)
+  })
+
+  test('formulas that somebody proposes take part, and are shown what was best', async () => {
+    const shown: (readonly ScoredFormula[])[] = []
+    const { generations } = await evolve(
+      options({
+        generations: 1,
+        propose: (best) => {
+          shown.push(best)
+          return Promise.resolve([parseExpression('1234')])
+        },
+      }),
+    )
+    assert.equal(generations.at(-1)?.formula, '1234')
+    assert.deepEqual(
+      shown.map((best) => [best.length, best[0]?.value]),
+      [[6, generations[0]?.best]],
+    )
   })
 
   test('where higher is better, it climbs', async () => {

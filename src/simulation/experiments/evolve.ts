@@ -3,6 +3,7 @@ import { seededRandom } from '../../clock/random.ts'
 import { StowageError } from '../../errors/catalogue.ts'
 import { type Expression, parseExpression, sizeOf, textOf } from '../../policies/formula/expression.ts'
 import { HEURISTIC_FORMULAS } from '../../policies/formula/heuristics.ts'
+import type { ScoredFormula } from '../../policies/llm/formula-question.ts'
 import { crossed, jittered, mutated, randomExpression, weighted } from './breeding.ts'
 import type { CandidateInput } from './candidate-run.ts'
 import type { ExperimentFile } from './experiment-file.ts'
@@ -27,6 +28,8 @@ export interface EvolveOptions {
   readonly policies: readonly string[]
   /** what the metric is with that policy or formula, with each of the seeds */
   readonly measure: (stage: string, wanted: readonly Wanted[]) => Promise<readonly number[]>
+  /** Formulas from elsewhere for the next generation, given the best so far; equal options then need not give equal results. */
+  readonly propose?: ((best: readonly ScoredFormula[]) => Promise<readonly Expression[]>) | undefined
 }
 
 /** One run that the search asks for. */
@@ -74,6 +77,8 @@ export interface Evolution {
 }
 
 const FINALISTS = 3
+/** How many of the best a proposal is asked for with. */
+const SHOWN = 6
 const HELD_OUT_AT_LEAST = 10
 const TOURNAMENT = 4
 const ELITE = 2
@@ -174,7 +179,12 @@ export const evolve = async (options: EvolveOptions): Promise<Evolution> => {
     history.push({ generation, best: sign * best.loss, median: sign * median.loss, formula: best.text })
     if (generation === generations) break
     const elite = [...new Map(sorted.map((one) => [one.text, one])).values()].slice(0, ELITE)
+    const shown = [...archive.values()].sort(byLoss).slice(0, SHOWN)
+    const proposed =
+      (await options.propose?.(shown.map(({ loss, text }) => ({ formula: text, value: sign * loss })))) ?? []
     const children = Array.from({ length: options.population - elite.length }, () => child(population, random))
+    // In place of as many that would have been bred.
+    children.splice(0, proposed.length, ...proposed)
     population = [...elite, ...(await tried(`generation ${generation + 1} of ${generations}`, children))]
   }
 
