@@ -192,6 +192,8 @@ export const evolve = async (options: EvolveOptions): Promise<Evolution> => {
   const finalists = [...archive.values()]
     .filter(({ text }) => !known.has(text))
     .sort(byLoss)
+    // Equal to the last digit with every training seed: the same ranking, written at greater length.
+    .filter(({ loss }, at, sorted) => at === 0 || loss !== sorted[at - 1]?.loss)
     .slice(0, FINALISTS)
   const rivals: { name: string; by: CandidateInput['by'] }[] = [
     ...policies.map((policy) => ({ name: policy, by: { policy } })),
