@@ -19,7 +19,7 @@ import { readLoadScenario } from '../simulation/load/scenario-file.ts'
 import { DEFAULT_THINK_TIME, type ThinkTime } from '../simulation/load/users.ts'
 import { provenance } from './provenance.ts'
 import { untilSignalled } from './signals.ts'
-import { duration, positive, whole } from './values.ts'
+import { duration, policyValue, positive, whole } from './values.ts'
 
 interface LoadOptions {
   readonly url?: string
@@ -287,9 +287,10 @@ export const loadCommand = (): Command =>
     .option('--timeout <duration>', 'of a whole request (default: 30s)', duration)
     .option('--requests <file>', 'what users ask, in YAML or JSON (default: GET the address)')
     .addOption(
-      new Option('--policy <name>', 'who places the replicas of the scenario (default: as it says)').choices([
-        ...policyNames,
-      ]),
+      new Option(
+        '--policy <name>',
+        `who places the replicas of the scenario: ${policyNames.join(', ')}, formula:FILE (default: as it says)`,
+      ).argParser(policyValue),
     )
     .option('--out <folder>', 'keep the figures there, in all and second by second')
     .option('--json', 'print JSON')

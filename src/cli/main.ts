@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { configCommand } from './config.ts'
+import { evolveCommand } from './evolve.ts'
 import { experimentCommand } from './experiment.ts'
 import { explainCommand } from './explain.ts'
 import { exitCodeOf, sayFailure } from './failure.ts'
@@ -45,6 +46,7 @@ for (const command of [
   whatIfCommand(),
   simulateCommand(),
   experimentCommand(),
+  evolveCommand(),
   loadCommand(),
   reportCommand(),
 ])

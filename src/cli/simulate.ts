@@ -250,9 +250,12 @@ export const simulateCommand = (): Command =>
     .description(
       'Plays pods to the scheduler in simulated time and says what came of it: utilisation, waiting, fragmentation, disruption. Equal seeds give equal runs, to the bit.',
     )
-    .option('--policy <names>', 'who ranks the nodes; several with commas between are run side by side', policyList, [
-      DEFAULT_POLICY,
-    ])
+    .option(
+      '--policy <names>',
+      'who ranks the nodes, formula:FILE for a policy file; several with commas between are run side by side',
+      policyList,
+      [DEFAULT_POLICY],
+    )
     .option('--trace-dir <folder>', "nodes and pods of Alibaba's GPU trace of 2023 (the openb lists), in recorded time")
     .option('--traces <list>', 'which pod list of that folder: default, cpu250, ..., or a file name', 'default')
     .option('--no-departures', 'pods come to stay, whatever their duration')

@@ -17,7 +17,7 @@ import { type LiveFrame, LiveView } from './live-view.ts'
 import { addSettings, readSettings } from './settings.ts'
 import { untilSignalled } from './signals.ts'
 import { version } from './version.ts'
-import { collected, positive, timed, whole } from './values.ts'
+import { collected, policyValue, positive, timed, whole } from './values.ts'
 
 interface UpOptions extends Record<string, unknown> {
   readonly nodes?: number
@@ -232,8 +232,8 @@ export const upCommand = (): Command =>
       .addOption(
         new Option(
           '--policy <name>',
-          `who ranks the nodes for pods of default-scheduler and stowage (default: ${DEFAULT_POLICY})`,
-        ).choices([...policyNames]),
+          `who ranks the nodes for pods of default-scheduler and stowage: ${policyNames.join(', ')}, formula:FILE (default: ${DEFAULT_POLICY})`,
+        ).argParser(policyValue),
       )
       .option('--kube-port <port>', 'port of the Kubernetes API; 0: a free one', whole(0, 65_535), 0)
       .option(

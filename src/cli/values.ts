@@ -1,4 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
+import { isPolicyFile } from '../policies/formula/policy-file.ts'
+import { policyNames } from '../policies/registry.ts'
 import { parseDurationMs } from '../simulation/virtual/pod-stages.ts'
 
 /** Parsers for the values of flags; each throws commander's InvalidArgumentError, which names the flag and the value. */
@@ -48,3 +50,9 @@ export const durationOption = (flags: string, description: string, byDefault: st
 
 /** A flag that may be given several times. */
 export const collected = (text: string, before: readonly string[]): string[] => [...before, text]
+
+/** The name of a policy, or `formula:FILE`. */
+export const policyValue = (text: string): string => {
+  if (isPolicyFile(text) || policyNames.includes(text)) return text
+  throw new InvalidArgumentError(`expected one of ${policyNames.join(', ')}, formula:FILE`)
+}

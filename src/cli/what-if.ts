@@ -196,7 +196,7 @@ export const whatIfCommand = (): Command =>
       )
       .requiredOption(
         '--policy <names>',
-        `one or several, with commas or given again: ${[...policyNames].join(', ')}`,
+        `one or several, with commas or given again: ${[...policyNames].join(', ')}, formula:FILE`,
         (text: string, before: string[] | undefined) => [...(before ?? []), text],
       )
       .option('--seed <number>', 'for policies that draw', seed, 1)

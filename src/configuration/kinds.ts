@@ -160,7 +160,8 @@ export interface WrittenProfile {
 }
 
 const profileName = /^[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,251}[a-zA-Z0-9])?$/
-const policyName = /^[a-zA-Z0-9][-a-zA-Z0-9_.]{0,62}$/
+/** Names, or the file of one. */
+export const policyName = /^(?:[a-zA-Z0-9][-a-zA-Z0-9_.]{0,62}|formula:[^\p{Cc},=]{1,4000})$/u
 
 const writtenProfiles = (raw: unknown): WrittenProfile[] | undefined => {
   if (raw instanceof Map) {

@@ -251,6 +251,9 @@ test('profiles come from a YAML map, from repeated flags or from one variable, a
     'd=kube-default/resource_balanced',
   ])
   assert.deepEqual(names({ env: { STOWAGE_PROFILES: 'a=round_robin, b=kube-default' } }).length, 2)
+  assert.deepEqual(names({ flags: { profile: ['a=formula:some/where.yaml'] } }), [
+    'a=formula:some/where.yaml/resource_balanced',
+  ])
   assert.deepEqual(names({ env: { SCHEDULER_NAME: 'mine' } }), ['mine=kube-default/resource_balanced'])
   assert.deepEqual(names({ env: { SCHEDULER_NAME: 'ai-llama-scheduler' } }), [
     'ai-llama-scheduler=resource_balanced/resource_balanced',

@@ -59,7 +59,7 @@ export const settingsSchema = z.object({
       description:
         'Whether the fallback strategy places a pod when the policy of its profile fails. If not, the pod is tried again later.',
     }),
-    strategy: setting(kinds.text('the name of a policy', /^[a-zA-Z0-9][-a-zA-Z0-9_.]{0,62}$/), 'resource_balanced', {
+    strategy: setting(kinds.text('the name of a policy', kinds.policyName), 'resource_balanced', {
       key: 'fallback.strategy',
       env: 'STOWAGE_FALLBACK_STRATEGY',
       flag: '--fallback-strategy',

@@ -1,5 +1,6 @@
 import { StowageError } from '../errors/catalogue.ts'
 import { createBorg } from './borg.ts'
+import { isPolicyFile, readPolicyFile } from './formula/policy-file.ts'
 import { createBestFit } from './gpu/bestfit.ts'
 import { createDotProduct } from './gpu/dotprod.ts'
 import { createDualPrice } from './gpu/dual-price.ts'
@@ -61,14 +62,16 @@ export const asksModel = (name: string): boolean => askingCreators.has(name)
 
 /**
  * A new policy, with nothing remembered; one is needed for each profile. Hyphens and underscores are the same in names.
- * @throws StowageError POLICY_UNKNOWN
+ * `formula:FILE` is the policy of a policy file (docs/evolve.md).
+ * @throws StowageError POLICY_UNKNOWN; CONFIG_* for a policy file that cannot be read
  */
 export const createPolicy = (name: string, options: PolicyOptions = {}): Policy => {
+  if (isPolicyFile(name)) return readPolicyFile(name, policyNames)
   const spelled = name.replaceAll('_', '-')
   for (const [known, create] of [...creators, ...gpuCreators, ...askingCreators])
     if (known.replaceAll('_', '-') === spelled) return create(options)
   throw new StowageError('POLICY_UNKNOWN', {
     found: JSON.stringify(name),
-    expected: `one of ${policyNames.join(', ')}`,
+    expected: `one of ${policyNames.join(', ')}, formula:FILE`,
   })
 }

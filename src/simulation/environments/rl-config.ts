@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { PATTERN_NAMES } from '../load/pattern.ts'
 import { readLoadScenario } from '../load/scenario-file.ts'
-import { readSettingsFile } from '../settings-file.ts'
+import { readSettingsFile } from '../../configuration/settings-document.ts'
 import { DEFAULT_REPLICA_WEIGHTS, ReplicaEnvironment } from './replicas.ts'
 
 const share = (least: number) => z.number().min(least).max(1)

@@ -4,7 +4,9 @@ import { StowageError } from '../../errors/catalogue.ts'
 import { FIVE_G_SCENARIOS } from '../load/five-g.ts'
 import { ARRIVALS, LOAD_NAMES } from '../load/pattern.ts'
 import { parseDurationMs } from '../virtual/pod-stages.ts'
-import { parseSettings, policyName, readSettingsFile } from '../settings-file.ts'
+import { parseSettings, readSettingsFile } from '../../configuration/settings-document.ts'
+import { policyFrom } from '../../policies/formula/policy-file.ts'
+import { policyName } from '../policy-name.ts'
 import { OPENB_NODE_LIST } from '../traces/openb.ts'
 import { PODS_METRICS } from './pods-run.ts'
 import { parseSeeds } from './seeds.ts'
@@ -154,6 +156,7 @@ const resolved = (file: string, experiment: ExperimentFile): ExperimentFile => {
   if (recorded !== undefined) recorded.file = fromFile(recorded.file)
   if (service !== undefined) service.scenarios = service.scenarios.map(fromFile)
   if (service?.arrivals !== undefined) service.arrivals = fromFile(service.arrivals)
+  experiment.policies = experiment.policies.map((policy) => policyFrom(file, policy))
   const nodes = experiment.cluster?.openb
   if (nodes !== undefined) nodes.directory = fromFile(nodes.directory)
   return experiment

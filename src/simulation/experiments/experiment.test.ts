@@ -72,6 +72,29 @@ describe('an experiment', () => {
     }
   })
 
+  it('takes policies from files beside its own, calls them by their names, and runs again when a file has changed', async () => {
+    const text = PODS.replace('[most_allocated, least_loaded]', '[most_allocated, formula:mine.yaml]')
+    const write = (formula: string): Promise<void> =>
+      writeFile(join(directory, 'mine.yaml'), `kind: formula\nname: mine\nformula: ${formula}\n`)
+    await write('free.cpu')
+    const spreads = await run(text, 'formula')
+    assert.deepEqual(spreads.policies, ['most_allocated', 'mine'])
+    assert.deepEqual(await run(text, 'formula'), spreads)
+    await write('0 - free.cpu')
+    const packs = await run(text, 'formula')
+    const imbalance = ({ measurements }: ExperimentRecord): number =>
+      measurements.reduce(
+        (sum, { metric, policy, value }) => sum + (metric === 'cpu_imbalance' && policy === 'mine' ? value : 0),
+        0,
+      )
+    assert.ok(imbalance(packs) > imbalance(spreads))
+    await assert.rejects(
+      run(text.replace('most_allocated', 'formula:./mine.yaml'), 'twice'),
+      /two policies of the name mine/,
+    )
+    await assert.rejects(run(text.replace('mine.yaml', 'none.yaml'), 'none'), /none\.yaml.*CONFIG_UNREADABLE/)
+  })
+
   it('compares policies on what a recorded cluster was asked for, with what happened to its nodes', async () => {
     const header: TraceHeader = {
       stowageTrace: 1,

@@ -3,6 +3,8 @@ import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { StowageError } from '../../errors/catalogue.ts'
+import { isPolicyFile, pathOf } from '../../policies/formula/policy-file.ts'
+import { createPolicy } from '../../policies/registry.ts'
 import { readArrivals, WHOLE_LIST } from '../load/load-run.ts'
 import { ARRIVALS } from '../load/pattern.ts'
 import { readLoadScenario } from '../load/scenario-file.ts'
@@ -41,8 +43,42 @@ const contentDigest = async (path: string): Promise<string> => {
   return hash.digest('hex')
 }
 
-const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
-  const { policies, seeds, workload } = experiment
+/** A policy of an experiment: how it is called in tables, and the digests of the files that it is made from. */
+interface Arm {
+  readonly policy: string
+  readonly name: string
+  readonly files: readonly string[]
+}
+
+/** @throws StowageError CONFIG_* for policy files that cannot be read, and for two of one name */
+const armsOf = async (policies: readonly string[]): Promise<Arm[]> => {
+  const arms = await Promise.all(
+    policies.map(async (policy) =>
+      isPolicyFile(policy)
+        ? { policy, name: createPolicy(policy).name, files: [await contentDigest(pathOf(policy))] }
+        : { policy, name: policy, files: [] },
+    ),
+  )
+  const names = arms.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice === undefined) return arms
+  throw new StowageError('CONFIG_INVALID_VALUE', {
+    found: `two policies of the name ${twice}`,
+    expected: 'a name of its own for each',
+  })
+}
+
+/** Nodes and pods of an experiment's runs, without who places them. */
+export interface PodsLoads {
+  readonly cluster: ClusterInput
+  readonly loads: readonly { readonly pattern: string; readonly pods: PodsInput }[]
+  /** digests of the files that runs read */
+  readonly files: readonly string[]
+}
+
+/** @throws StowageError CONFIG_*, FILE_UNREADABLE, TRACE_MALFORMED for what cannot be run */
+export const podsLoadsOf = async (experiment: ExperimentFile): Promise<PodsLoads> => {
+  const { workload } = experiment
   const given = experiment.cluster
   const { five_g: fiveG, openb, recorded, synthetic } = workload
   let cluster: ClusterInput
@@ -71,17 +107,24 @@ const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
         pods: { kind: 'synthetic', pods: synthetic?.pods ?? 0, spanMs: synthetic?.duration ?? 0 },
       },
     ]
+  return { cluster, loads, files }
+}
+
+const podsCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
+  const { seeds } = experiment
+  const arms = await armsOf(experiment.policies)
+  const { cluster, files, loads } = await podsLoadsOf(experiment)
   return loads.flatMap(({ pattern, pods }, place) =>
-    policies.flatMap((policy) =>
+    arms.flatMap(({ files: ownFiles, name, policy }) =>
       seeds.map((seed, index) => ({
-        policy,
+        policy: name,
         pattern,
         seed,
         task: {
-          id: loads.length === 1 ? `${policy}_${seed}` : `${pattern}_${policy}_${seed}`,
+          id: loads.length === 1 ? `${name}_${seed}` : `${pattern}_${name}_${seed}`,
           kind: 'pods' as const,
           input: { cluster, pods, policy, seed, heatMap: index === 0 && place === 0 } satisfies PodsRunInput,
-          files,
+          files: [...files, ...ownFiles],
         },
       })),
     ),
@@ -95,7 +138,8 @@ const armOf = (policy: string, scenario: string, { policies, workload }: Experim
 }
 
 const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
-  const { patterns = [], policies, seeds, workload } = experiment
+  const { patterns = [], seeds, workload } = experiment
+  const policies = await armsOf(experiment.policies)
   const { arrivals, duration = 0, scenarios: paths = [] } = workload.service ?? {}
   const scenarios = (await Promise.all(paths.map(readLoadScenario))).map((scenario) =>
     arrivals === undefined
@@ -120,8 +164,8 @@ const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
     const again = patterns.findIndex((other) => other.name === name) < place
     const pattern = again ? `${name}-${place + 1}` : name
     return scenarios.flatMap((scenario) =>
-      policies.flatMap((policy) => {
-        const arm = armOf(policy, scenario.name, experiment)
+      policies.flatMap(({ files: ownFiles, name: called, policy }) => {
+        const arm = armOf(called, scenario.name, experiment)
         return seeds.map((seed, index) => ({
           policy: arm,
           pattern,
@@ -137,7 +181,7 @@ const serviceCells = async (experiment: ExperimentFile): Promise<Cell[]> => {
               seed,
               heatMap: index === 0 && place === 0,
             } satisfies ServiceRunInput,
-            files: (name === ARRIVALS ? lists.get(scenario.name) : undefined) ?? [],
+            files: [...((name === ARRIVALS ? lists.get(scenario.name) : undefined) ?? []), ...ownFiles],
           } as const,
         }))
       }),

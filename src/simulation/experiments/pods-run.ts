@@ -5,6 +5,7 @@ import type { NodeIndex } from '../../cluster/node.ts'
 import type { ClusterView } from '../../cluster/view.ts'
 import { Fragmentation } from '../../policies/gpu/fragmentation.ts'
 import { demandOf, typicalPart, workloadOfPods } from '../../policies/gpu/workload.ts'
+import type { Policy } from '../../policies/policy.ts'
 import { createPolicy } from '../../policies/registry.ts'
 import type { Arrival } from '../workload/arrivals.ts'
 import type { SimulationOptions } from '../engine/options.ts'
@@ -210,14 +211,24 @@ class LatencyObserver {
 }
 
 /** @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE, POLICY_UNKNOWN, WORKLOAD_MALFORMED */
-export const runPods = async ({ cluster, heatMap, pods, policy, seed }: PodsRunInput): Promise<CellResult> => {
+export const runPods = async (input: PodsRunInput): Promise<CellResult> =>
+  runPodsWith(createPolicy(input.policy), input)
+
+/**
+ * As `runPods`, with a policy that need not have a name.
+ * @throws StowageError FILE_UNREADABLE, TRACE_MALFORMED, CONFIG_INVALID_VALUE, WORKLOAD_MALFORMED
+ */
+export const runPodsWith = async (
+  policy: Policy,
+  { cluster, heatMap, pods, seed }: Omit<PodsRunInput, 'policy'>,
+): Promise<CellResult> => {
   const nodes = await nodesOf(cluster)
   const { events = [], ...load } = await loadOf(pods, nodes, seed)
   const map = heatMap ? new HeatMapObserver(nodes) : undefined
   const fragmentation = fragmentationOf(load.arrivals)
   const latency = pods.kind === 'five_g' ? new LatencyObserver() : undefined
   const simulation = new Simulation({
-    policy: createPolicy(policy),
+    policy,
     seed,
     ...load,
     ...(fragmentation === undefined ? {} : { fragmentation }),

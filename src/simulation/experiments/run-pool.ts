@@ -23,7 +23,8 @@ export interface PoolProgress {
 
 export interface PoolOptions {
   readonly tasks: readonly RunTask[]
-  readonly store: RunStore
+  /** of finished runs */
+  readonly store: Pick<RunStore, 'find' | 'keep'>
   readonly provenance: Provenance
   /** threads at most; results do not depend on it */
   readonly workers: number

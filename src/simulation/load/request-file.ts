@@ -3,7 +3,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { messageOf, StowageError } from '../../errors/catalogue.ts'
-import { readSettingsFile } from '../settings-file.ts'
+import { readSettingsFile } from '../../configuration/settings-document.ts'
 import type { LiveRequest } from './live-load.ts'
 
 const BODY_BYTES_AT_MOST = 64 * 2 ** 20

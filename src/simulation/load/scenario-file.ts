@@ -3,7 +3,9 @@ import { z } from 'zod'
 import { quantityMilli } from '../../cluster/quantity.ts'
 import { bytes, duration as durationKind, type Kind } from '../../configuration/kinds.ts'
 import { StowageError } from '../../errors/catalogue.ts'
-import { parseSettings, policyName, readSettingsFile } from '../settings-file.ts'
+import { parseSettings, readSettingsFile } from '../../configuration/settings-document.ts'
+import { policyFrom } from '../../policies/formula/policy-file.ts'
+import { policyName } from '../policy-name.ts'
 import { loadNodes, type LoadScenario, type ReplicaGroup } from './load-run.ts'
 import type { ServiceDemand } from './request-simulation.ts'
 
@@ -210,7 +212,7 @@ const scenarioOf = (file: string, written: Written): LoadScenario => {
   return {
     name: written.name,
     nodes,
-    policy: written.policy,
+    policy: policyFrom(file, written.policy),
     replicas: {
       ...(gpu === undefined ? {} : { gpu: groupOf(gpu) }),
       ...(cpu === undefined ? {} : { cpu: groupOf(cpu) }),

@@ -1,9 +1,8 @@
 import { readFile, stat } from 'node:fs/promises'
 import { type Document, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
-import { closest } from '../configuration/suggestion.ts'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
-import { policyNames } from '../policies/registry.ts'
+import { closest } from './suggestion.ts'
 
 const BYTES_AT_MOST = 2 ** 20
 const ALIASES_AT_MOST = 10
@@ -53,17 +52,18 @@ const lineOf = (document: Document, lines: LineCounter, path: readonly (string |
  */
 export const parseSettings = <T extends z.ZodType>(schema: T, file: string, text: string): z.output<T> => {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, version: '1.2', stringKeys: true, prettyErrors: false })
-  const [broken] = document.errors
-  if (broken !== undefined)
-    throw new StowageError('CONFIG_UNREADABLE', {
-      found: `${file} line ${lines.linePos(broken.pos[0]).line || 1}: ${broken.message.split('\n')[0] ?? ''}`,
-    })
+  let document: Document.Parsed
   let value: unknown
   try {
+    document = parseDocument(text, { lineCounter: lines, version: '1.2', stringKeys: true, prettyErrors: false })
+    const [broken] = document.errors
+    if (broken !== undefined)
+      throw new SyntaxError(`line ${lines.linePos(broken.pos[0]).line || 1}: ${broken.message.split('\n')[0] ?? ''}`)
     value = document.toJS({ maxAliasCount: ALIASES_AT_MOST })
   } catch (cause) {
-    throw new StowageError('CONFIG_UNREADABLE', { found: `${file}: ${messageOf(cause)}` }, { cause })
+    // Too many aliases, or nesting without end, which exhausts the stack.
+    const what = cause instanceof SyntaxError ? ` ${cause.message}` : `: ${messageOf(cause)}`
+    throw new StowageError('CONFIG_UNREADABLE', { found: `${file}${what}` }, { cause })
   }
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
@@ -101,13 +101,3 @@ export const readSettingsFile = async <T extends z.ZodType>(schema: T, file: str
   }
   return parseSettings(schema, file, text)
 }
-
-const spelled = (name: string): string => name.replaceAll('-', '_')
-
-/** The name of a policy in a settings file, with hyphens or underscores; as the policy calls itself. */
-export const policyName = z.string().transform((value, context) => {
-  const known = policyNames.find((name) => spelled(name) === spelled(value))
-  if (known !== undefined) return known
-  context.addIssue({ code: 'custom', message: `expected one of ${policyNames.join(', ')}` })
-  return z.NEVER
-})
