@@ -28,6 +28,8 @@ const shipped = files.filter((path) => path.startsWith('src/') && !isTest(path))
 /** Comments hold examples, which import nothing. */
 const withoutComments = (source: string): string => source.replace(/^\s*(\/\*\*?[^]*?\*\/|\/\/.*$)/gm, '')
 const importPattern = /^(?:import|export)\s(?:[\w\s{},*$]+?\sfrom\s)?\s*'([^'\n]+)'|\bimport\('([^'\n]+)'\)/gm
+/** Those that are followed when the file is loaded: neither types nor what is imported later. */
+const staticImportPattern = /^(?:import|export)\s(?!type\b)(?:[\w\s{},*$]+?\sfrom\s)?\s*'([^'\n]+)'/gm
 const importsOf = (path: string): string[] =>
   [...withoutComments(read(path)).matchAll(importPattern)].flatMap((match) => match[1] ?? match[2] ?? [])
 const imports = new Map(files.map((path) => [path, importsOf(path)]))
@@ -72,6 +74,23 @@ describe('the house', () => {
     }
     for (const path of files) visit(path, [])
     assert.deepEqual(cycles, [])
+  })
+
+  test('who starts the program loads nothing that draws: a scheduler would carry it for ever', () => {
+    const loaded = new Set<string>()
+    const load = (path: string): void => {
+      if (loaded.has(path)) return
+      loaded.add(path)
+      for (const [, specifier = ''] of withoutComments(read(path)).matchAll(staticImportPattern))
+        if (isRelative(specifier)) load(resolved(path, specifier))
+        else loaded.add(packageOf(specifier))
+    }
+    load('src/cli/main.ts')
+    assert.ok(loaded.has('commander') && loaded.has('src/cli/experiment.ts'))
+    assert.deepEqual(
+      ['echarts', '@resvg/resvg-js'].filter((name) => loaded.has(name)),
+      [],
+    )
   })
 
   test('every import names a file that is there, with its extension', () => {

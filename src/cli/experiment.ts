@@ -19,8 +19,7 @@ import type { PoolProgress } from '../simulation/experiments/run-pool.ts'
 import { parseSeeds } from '../simulation/experiments/seeds.ts'
 import { readBounded } from '../simulation/traces/csv.ts'
 import { openbPodLists } from '../simulation/traces/openb.ts'
-import { figuresOf } from '../simulation/figures/record-figures.ts'
-import { writeFigures } from '../simulation/figures/write-figures.ts'
+import { drawFigures } from './drawing.ts'
 import { ProgressBar } from './progress-bar.ts'
 import { provenance, quoted } from './provenance.ts'
 import { untilSignalled } from './signals.ts'
@@ -72,7 +71,7 @@ const underWay = async <T>(
 
 const keep = async (directory: string, record: ExperimentRecord): Promise<void> => {
   await writeRecord(directory, record)
-  await writeFigures(join(directory, FIGURES_FOLDER), figuresOf(record))
+  await drawFigures(join(directory, FIGURES_FOLDER), record)
   process.stderr.write(
     `Results, figures and every run: ${directory} (stowage report ${quoted(directory)} makes a page of them)\n`,
   )

@@ -4,9 +4,7 @@ import { Command } from 'commander'
 import { StowageError } from '../errors/catalogue.ts'
 import { FIGURES_FOLDER, readRecord, RECORD_FILE } from '../simulation/experiments/record.ts'
 import { writeWhole } from '../simulation/experiments/run-store.ts'
-import { reportPage } from '../simulation/figures/report-page.ts'
-import { figuresOf } from '../simulation/figures/record-figures.ts'
-import { writeFigures } from '../simulation/figures/write-figures.ts'
+import { drawFigures, drawReport } from './drawing.ts'
 
 const PAGE_FILE = 'report.html'
 /** `results` itself, `results/comparison`, `results/comparison/NAME` */
@@ -29,10 +27,10 @@ const makeReport = async (
   for (const folder of folders) {
     const record = await readRecord(folder)
     records.push(record)
-    const written = await writeFigures(join(folder, FIGURES_FOLDER), figuresOf(record))
+    const written = await drawFigures(join(folder, FIGURES_FOLDER), record)
     figures.push(...written.map((file) => join(folder, FIGURES_FOLDER, file)))
   }
-  await writeWhole(out, reportPage(records))
+  await writeWhole(out, await drawReport(records))
   process.stdout.write(
     json
       ? `${JSON.stringify({ page: out, experiments: records.map(({ name }) => name), figures }, null, 2)}\n`
