@@ -79,6 +79,16 @@ describe('GPUs in the cluster state', () => {
     }
   })
 
+  test('an annotation cannot hide what a pod uses behind GPUs that the node does not have', () => {
+    const state = stateWith(gpuNode('n', 2))
+    see(state, share('a', 700, '200').on('n').object())
+    assert.deepEqual(freeOn(state, 'n'), [300, 1000])
+    see(state, share('b', 800, '1').on('n').object())
+    see(state, share('b', 800, '7').on('n').object())
+    assert.deepEqual(freeOn(state, 'n'), [300, 200])
+    sound(state)
+  })
+
   test('a pod keeps its GPUs while its node is away, and while it is imagined away', () => {
     const state = stateWith(gpuNode('n', 2))
     see(state, share('a', 500, '1').on('n').object())

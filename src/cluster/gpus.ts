@@ -130,7 +130,9 @@ export class GpuState implements GpuView {
 
   /** The pod takes its GPUs: those it says, those it had, or the tightest. */
   place(index: NodeIndex, pod: Pod, request: GpuRequest): void {
-    let devices = pod.gpuDevices ?? this.#devices.get(pod.uid)
+    // Whoever owns the pod can write there: GPUs that the node does not have would leave those it uses free.
+    const said = pod.gpuDevices?.every((gpu) => gpu < this.count[index]!) ? pod.gpuDevices : undefined
+    let devices = said ?? this.#devices.get(pod.uid)
     if (devices === undefined) devices = this.choose(index, request) ?? this.#freest(index, request.count)
     this.#devices.set(pod.uid, devices)
     this.#take(index, devices, request.milli)
