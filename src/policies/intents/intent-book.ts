@@ -31,8 +31,8 @@ export interface IntentBookOptions {
 const TEXTS_AT_MOST = 2_000
 const WAITING_AT_MOST = 50
 const RETRY_MS = 60_000
-/** An annotation can be 256 KiB. */
-const WEIGHTS_LENGTH = 2_000
+/** An annotation can be 256 KiB, which must not be kept so many times; no wish is that long. */
+const WRITTEN_LENGTH = 2_000
 
 interface Entry {
   readonly text: string
@@ -71,22 +71,23 @@ export class IntentBook implements Intents {
   }
 
   #written(weights: string): Intent | undefined {
+    if (weights.length > WRITTEN_LENGTH) return undefined
     const known = this.#weights.get(weights)
     if (known !== undefined || this.#weights.has(weights)) return known
     let intent: Intent | undefined
-    if (weights.length <= WEIGHTS_LENGTH)
-      try {
-        intent = readIntent(JSON.parse(weights))
-      } catch {
-        // what is no JSON wishes nothing
-      }
+    try {
+      intent = readIntent(JSON.parse(weights))
+    } catch {
+      // what is no JSON wishes nothing
+    }
     if (intent !== undefined && isEmpty(intent)) intent = undefined
     trim(this.#weights)
     this.#weights.set(weights, intent)
     return intent
   }
 
-  #entry(written: string): Entry {
+  #entry(annotation: string): Entry {
+    const written = annotation.slice(0, WRITTEN_LENGTH)
     let entry = this.#entries.get(written)
     if (entry === undefined) {
       const text = plainText(written)

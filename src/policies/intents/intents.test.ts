@@ -191,6 +191,19 @@ describe('plain words', () => {
     assert.ok(asked <= 50, `${asked}`)
   })
 
+  test('of any length are kept as far as they are read: annotations of 256 KiB do not pile up', async () => {
+    const patient = book({ read: () => Promise.resolve(near) })
+    const long = `keep near the cache ${'x'.repeat(200_000)}`
+    for (let i = 0; i < 100; i++) patient.of(wishing(`${long}${i}`))
+    assert.equal(patient.known.length, 1)
+    await settled()
+    assert.deepEqual(patient.of(wishing(long))?.near, ['cache'])
+    const weights = pod('p')
+      .annotation('stowage.dev/intent-weights', `{"spot":1}${' '.repeat(200_000)}`)
+      .object()
+    assert.equal(patient.of(clusterWith([]).readPod(weights)), undefined)
+  })
+
   test('give way to weights that the owner wrote', async () => {
     const both = book({ read: () => Promise.resolve(near) })
     const state = clusterWith([])
