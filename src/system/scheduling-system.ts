@@ -66,7 +66,7 @@ import { Scheduler } from '../scheduling/scheduler.ts'
 import type { StorageFeeds } from '../scheduling/storage-feeds.ts'
 import type { SelectorFeeds } from '../scheduling/topology-feeds.ts'
 import type { Log } from '../telemetry/log.ts'
-import { Metrics } from '../telemetry/metrics.ts'
+import { Metrics, type ModelFigures } from '../telemetry/metrics.ts'
 import { explainPod } from './explaining.ts'
 import { RateMeter } from './rate.ts'
 import { AUTO, storePathFor } from './store-path.ts'
@@ -118,32 +118,9 @@ const profilesOf = (
   }))
 }
 
-/** What the language model was asked and did, since the start. */
-export interface ModelStatus {
+/** The same with the model's name. */
+export interface ModelStatus extends ModelFigures {
   readonly model: string
-  /** questions, and decisions from earlier answers instead: the sum of the next three */
-  readonly totalRequests: number
-  readonly successfulRequests: number
-  readonly failedRequests: number
-  readonly cachedRequests: number
-  /** pods placed by the answer to their own question */
-  readonly llmDecisions: number
-  /** pods that were not asked about, or in vain */
-  readonly fallbackDecisions: number
-  /** pods that were not asked about, by reason */
-  readonly skipped: Readonly<Record<string, number>>
-  /** of all requests, 0 to 1 */
-  readonly cacheHitRate: number
-  readonly avgResponseMs: number
-  readonly circuitBreaker: 'closed' | 'open' | 'half_open'
-  readonly circuitBreakerTrips: number
-  /** over HTTP, with retries and hedges */
-  readonly requests: number
-  readonly retries: number
-  readonly hedges: number
-  readonly promptTokens: number
-  readonly completionTokens: number
-  readonly dollars: number
 }
 
 /** A node's load and room, CPU in millicores, memory in bytes. */

@@ -4,6 +4,33 @@ import { type Count, CountFamily, SeriesOf, type Spread, SpreadFamily } from './
 type Queue = 'active' | 'backoff' | 'unschedulable' | 'gated'
 type Attempt = 'scheduled' | 'unschedulable' | 'error'
 
+/** What the language model was asked and did, since the start. */
+export interface ModelFigures {
+  /** questions, and decisions from earlier answers instead: the sum of the next three */
+  readonly totalRequests: number
+  readonly successfulRequests: number
+  readonly failedRequests: number
+  readonly cachedRequests: number
+  /** pods placed by the answer to their own question */
+  readonly llmDecisions: number
+  /** pods that were not asked about, or in vain */
+  readonly fallbackDecisions: number
+  /** pods that were not asked about, by reason */
+  readonly skipped: Readonly<Record<string, number>>
+  /** of all requests, 0 to 1 */
+  readonly cacheHitRate: number
+  readonly avgResponseMs: number
+  readonly circuitBreaker: 'closed' | 'open' | 'half_open'
+  readonly circuitBreakerTrips: number
+  /** over HTTP, with retries and hedges */
+  readonly requests: number
+  readonly retries: number
+  readonly hedges: number
+  readonly promptTokens: number
+  readonly completionTokens: number
+  readonly dollars: number
+}
+
 /** What is read from the running system when somebody scrapes: nothing of it is kept twice. */
 export interface MetricsSource {
   /** pods waiting, by queue */
@@ -37,27 +64,7 @@ export interface MetricsSource {
   /** whether this replica is the one that schedules */
   leads(): boolean
   /** how the language model does; undefined: there is none */
-  model():
-    | {
-        readonly totalRequests: number
-        readonly successfulRequests: number
-        readonly failedRequests: number
-        readonly cachedRequests: number
-        readonly llmDecisions: number
-        readonly fallbackDecisions: number
-        readonly skipped: Readonly<Record<string, number>>
-        readonly cacheHitRate: number
-        readonly avgResponseMs: number
-        readonly circuitBreaker: 'closed' | 'open' | 'half_open'
-        readonly circuitBreakerTrips: number
-        readonly requests: number
-        readonly retries: number
-        readonly hedges: number
-        readonly promptTokens: number
-        readonly completionTokens: number
-        readonly dollars: number
-      }
-    | undefined
+  model(): ModelFigures | undefined
 }
 
 /** From 1 ms to 16 s, kube-scheduler's for scheduling attempts (pkg/scheduler/metrics). */
