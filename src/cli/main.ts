@@ -28,6 +28,9 @@ Examples:
   stowage up                                    a cluster in this process, pods for it, and a scheduler, to look at
   stowage schedule --kubeconfig ~/.kube/config  schedule pods of a real cluster that name one of our profiles
   stowage explain default/web-0                 why that pod is where it is, or why it waits
+  stowage simulate --policy borg,kube-default   policies side by side in simulated time
+  stowage what-if week.trace --policy borg      what another policy would have made of a recorded cluster
+  stowage experiment FILE, stowage report DIR   policies compared over seeds, and a page of what came of it
   stowage config check stowage.yaml             what a configuration file means, or what is wrong with it`,
   )
 
