@@ -13,12 +13,8 @@ import {
   PODS,
   STRATEGIC_MERGE_PATCH,
 } from '../src/kubernetes/objects.ts'
-import { microTime } from '../src/kubernetes/reporter.ts'
+import { microTime, reportsAtOnce } from '../src/kubernetes/reporter.ts'
 import { MEASURED_SELECTOR } from './workloads.ts'
-
-/** As the reporter of src/kubernetes does. */
-const EVENTS_BESIDE_BINDS = 4
-const EVENTS_ALONE = 32
 
 const { values } = parseArgs({
   options: {
@@ -101,24 +97,25 @@ const place = (number: number, preemptor: PodObject) => async (): Promise<void> 
   tell(event(preemptor, 'Scheduled', 'Binding', `Successfully assigned ${namespace}/${name} to ${nodeOf(number)}`))
 }
 
-/** Events to be sent; those before `told` are on their way. As in Stowage they give way to binds: few at once beside them. */
+/** Events to be sent; those before `told` are on their way. They give way to binds just as Stowage's do. */
 const waiting: (() => Promise<void>)[] = []
 let told = 0
-let atOnce = EVENTS_BESIDE_BINDS
+let binding = true
 const senders = new Set<Promise<void>>()
-const drain = async (): Promise<void> => {
-  for (let next = waiting[told]; next !== undefined; next = waiting[told]) {
-    told++
-    await next()
+const startSenders = (): void => {
+  const most = reportsAtOnce(binding ? 1 : 0, waiting.length - told + senders.size)
+  while (senders.size < most && told < waiting.length) {
+    // in the set before the first event is sent, so that its end finds it there
+    const sending = (waiting[told++]?.() ?? Promise.resolve()).finally(() => {
+      senders.delete(sending)
+      startSenders()
+    })
+    senders.add(sending)
   }
-}
-const startSender = (): void => {
-  const sending = drain().finally(() => senders.delete(sending))
-  senders.add(sending)
 }
 const tell = (send: () => Promise<void>): void => {
   waiting.push(send)
-  if (senders.size < atOnce) startSender()
+  startSenders()
 }
 const event =
   ({ metadata }: PodObject, reason: string, action: string, note: string) =>
@@ -140,7 +137,7 @@ const event =
   }
 
 await many(concurrency, pods.map((pod, number) => place(number, pod)).values())
-atOnce = EVENTS_ALONE
-while (senders.size < atOnce && told < waiting.length) startSender()
-await Promise.all(senders)
+binding = false
+startSenders()
+while (senders.size > 0) await Promise.all(senders)
 connection.close()

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../clock/clock.ts'
 import type { StatusObject } from '../cluster/objects.ts'
 import { messageOf, StowageError } from '../errors/catalogue.ts'
 import { ClusterAccess, type Credentials, type KubeconfigSource } from './kubeconfig.ts'
-import { connectTransport, type Receiver, type Transport } from './transport.ts'
+import { connectTransport, type RawRequest, type Receiver, type Transport } from './transport.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
@@ -163,6 +163,100 @@ const parseBody = (chunks: Buffer[]): unknown => {
   return JSON.parse(text) as unknown
 }
 
+/** One request under way. It ends once: with its answer, or with what `finish` was told. */
+abstract class Exchange implements Receiver {
+  status = 0
+  headers: ApiAnswer['headers'] = {}
+  /** the transport ended it before the answer was whole */
+  brokeOff = false
+  #done = false
+  #failure: Error | undefined
+  /** undefined: it has not been sent */
+  #ended: PromiseWithResolvers<void> | undefined
+  #cancel: (() => void) | undefined
+
+  protected abstract take(data: Buffer): void
+
+  /** @throws what `finish` is told, or why the answer broke off */
+  run(transport: Transport, request: RawRequest): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    this.#ended = Promise.withResolvers()
+    this.#cancel = transport.send(request, this)
+    return this.#ended.promise
+  }
+
+  /** @param error undefined: the answer is whole */
+  finish(error: Error | undefined): void {
+    if (this.#done) return
+    this.#done = true
+    if (error === undefined) {
+      this.#ended?.resolve()
+      return
+    }
+    this.#failure = error
+    this.#ended?.reject(error)
+    this.#cancel?.()
+  }
+
+  head(status: number, headers: ApiAnswer['headers']): void {
+    this.status = status
+    this.headers = headers
+  }
+
+  chunk(data: Buffer): void {
+    if (!this.#done) this.take(data)
+  }
+
+  end(error?: Error): void {
+    if (error !== undefined && !this.#done) this.brokeOff = true
+    this.finish(error)
+  }
+}
+
+/** An answer that is kept until it is whole. */
+class WholeExchange extends Exchange {
+  readonly chunks: Buffer[] = []
+  readonly #what: () => string
+  #bytes = 0
+
+  constructor(what: () => string) {
+    super()
+    this.#what = what
+  }
+
+  protected take(data: Buffer): void {
+    this.#bytes += data.length
+    if (this.#bytes <= MAX_BODY_BYTES) this.chunks.push(data)
+    else {
+      const found = `${this.#what()} was answered with more than ${MAX_BODY_BYTES} bytes`
+      this.finish(new StowageError('API_MALFORMED', { found }))
+    }
+  }
+}
+
+/** An answer without end, of lines; a refusal is kept. */
+class LineExchange extends Exchange {
+  readonly refusal: Buffer[] = []
+  readonly #lines: LineSplitter
+
+  constructor(lines: LineSplitter) {
+    super()
+    this.#lines = lines
+  }
+
+  protected take(data: Buffer): void {
+    if (this.status !== 200) {
+      if (this.refusal.length < 1_000) this.refusal.push(data)
+      return
+    }
+    try {
+      this.#lines.push(data)
+    } catch (error) {
+      this.finish(error as Error)
+    }
+  }
+}
+
 /** Requests and watches have a connection each, so that a burst of events never stands in the way of a bind. */
 type Lane = 'requests' | 'streams'
 
@@ -176,6 +270,7 @@ class ApiConnection implements Connection {
   readonly #lanes = new Map<Lane, Promise<Transport>>()
   /** those that finish what they have begun, too */
   readonly #alive = new Set<Transport>()
+  readonly #bySignal = new WeakMap<AbortSignal, Set<Exchange>>()
   #credentials: Promise<Credentials> | undefined
   #readAtMs = 0
   #closed = false
@@ -189,7 +284,7 @@ class ApiConnection implements Connection {
     this.namespace = this.#access.namespace
   }
 
-  async request(request: ApiRequest): Promise<ApiAnswer> {
+  request(request: ApiRequest): Promise<ApiAnswer> {
     const path = this.#basePath + withQuery(request.path, request.query)
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     return this.#asOurselves((credentials) => this.#exchange(request, path, body, credentials), request.signal)
@@ -201,36 +296,25 @@ class ApiConnection implements Connection {
     body: string | undefined,
     credentials: Credentials,
   ): Promise<ApiAnswer> {
-    const what = `${request.method} ${request.path}`
-    const chunks: Buffer[] = []
-    let bytes = 0
-    let status = 0
-    let headers: ApiAnswer['headers'] = {}
-    const contentType = request.contentType ?? 'application/json'
-    await this.#send('requests', credentials, request.method, path, body, contentType, request.signal, (fail) => {
-      const timer = this.#clock.after(request.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => {
-        fail(this.#unreachable(`${what} was not answered within ${(request.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1000} s`))
-      })
-      return {
-        head: (code, received) => {
-          status = code
-          headers = received
-        },
-        chunk: (data) => {
-          bytes += data.length
-          if (bytes <= MAX_BODY_BYTES) chunks.push(data)
-          else {
-            fail(
-              new StowageError('API_MALFORMED', {
-                found: `${what} was answered with more than ${MAX_BODY_BYTES} bytes`,
-              }),
-            )
-          }
-        },
-        end: () => timer.cancel(),
-      }
+    const {
+      contentType = 'application/json',
+      ignoreBody = false,
+      method,
+      signal,
+      timeoutMs = DEFAULT_TIMEOUT_MS,
+    } = request
+    const what = (): string => `${method} ${request.path}`
+    const exchange = new WholeExchange(what)
+    const timer = this.#clock.after(timeoutMs, () => {
+      exchange.finish(this.#unreachable(`${what()} was not answered within ${timeoutMs / 1000} s`))
     })
-    if (request.ignoreBody && status < 300) return this.#answer(status, headers, undefined)
+    try {
+      await this.#send('requests', credentials, method, path, body, contentType, signal, exchange)
+    } finally {
+      timer.cancel()
+    }
+    const { chunks, headers, status } = exchange
+    if (ignoreBody && status < 300) return this.#answer(status, headers, undefined)
     try {
       return this.#answer(status, headers, parseBody(chunks))
     } catch (error) {
@@ -240,7 +324,10 @@ class ApiConnection implements Connection {
       }
       throw new StowageError(
         'API_MALFORMED',
-        { found: `${what} at ${this.address} was answered with something that is no JSON`, todo: 'check the address' },
+        {
+          found: `${what()} at ${this.address} was answered with something that is no JSON`,
+          todo: 'check the address',
+        },
         { cause: error },
       )
     }
@@ -253,37 +340,15 @@ class ApiConnection implements Connection {
 
   async stream(path: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> {
     const open = async (credentials: Credentials): Promise<ApiAnswer> => {
-      const refusal: Buffer[] = []
-      let status = 0
-      let headers: ApiAnswer['headers'] = {}
-      await this.#send('streams', credentials, 'GET', this.#basePath + path, undefined, undefined, signal, (fail) => {
-        const lines = new LineSplitter(this.#maxLineBytes, onLine)
-        return {
-          head: (code, received) => {
-            status = code
-            headers = received
-          },
-          chunk: (data) => {
-            if (status !== 200) {
-              if (refusal.length < 1_000) refusal.push(data)
-              return
-            }
-            try {
-              lines.push(data)
-            } catch (error) {
-              fail(error as Error)
-            }
-          },
-          end: () => undefined,
-        }
-      })
+      const exchange = new LineExchange(new LineSplitter(this.#maxLineBytes, onLine))
+      await this.#send('streams', credentials, 'GET', this.#basePath + path, undefined, undefined, signal, exchange)
       let body: unknown
       try {
-        body = parseBody(refusal)
+        body = parseBody(exchange.refusal)
       } catch {
         body = undefined
       }
-      return this.#answer(status, headers, body)
+      return this.#answer(exchange.status, exchange.headers, body)
     }
     const answer = await this.#asOurselves(open, signal)
     if (answer.status !== 200) throw new ApiRefusal(`GET ${path}`, answer)
@@ -296,7 +361,7 @@ class ApiConnection implements Connection {
     this.#alive.clear()
   }
 
-  /** Sends one request over a lane and resolves once the answer has ended. `make` gets the way to fail it early. */
+  /** Sends one request over a lane and resolves once the answer has ended. */
   async #send(
     lane: Lane,
     credentials: Credentials,
@@ -305,41 +370,39 @@ class ApiConnection implements Connection {
     body: string | undefined,
     contentType: string | undefined,
     signal: AbortSignal | undefined,
-    make: (fail: (error: Error) => void) => Receiver,
+    exchange: Exchange,
   ): Promise<void> {
     signal?.throwIfAborted()
     const transport = await this.#transport(lane, credentials)
     signal?.throwIfAborted()
     const headers: Record<string, string | string[]> = { accept: 'application/json', ...credentials.headers }
     if (body !== undefined && contentType !== undefined) headers['content-type'] = contentType
-    await new Promise<void>((resolve, reject) => {
-      let done = false
-      let cancel: (() => void) | undefined
-      const finish = (error: Error | undefined): void => {
-        if (done) return
-        done = true
-        signal?.removeEventListener('abort', onAbort)
-        receiver.end(error)
-        if (error === undefined) resolve()
-        else {
-          reject(error)
-          cancel?.()
-        }
-      }
-      const onAbort = (): void => finish(signal?.reason as Error)
-      const receiver = make(finish)
-      signal?.addEventListener('abort', onAbort, { once: true })
-      cancel = transport.send(
-        { method, path, headers, body },
-        {
-          head: (status, received) => receiver.head(status, received),
-          chunk: (data) => {
-            if (!done) receiver.chunk(data)
-          },
-          end: (error) => finish(error === undefined ? undefined : this.#unreachable(messageOf(error), error)),
+    const calledOff = signal && this.#endedBy(signal)
+    calledOff?.add(exchange)
+    try {
+      await exchange.run(transport, { method, path, headers, body })
+    } catch (error) {
+      throw exchange.brokeOff ? this.#unreachable(messageOf(error), error) : error
+    } finally {
+      calledOff?.delete(exchange)
+    }
+  }
+
+  /** What a signal ends. One listener for all: thousands of requests share the signals of those who run for long. */
+  #endedBy(signal: AbortSignal): Set<Exchange> {
+    let exchanges = this.#bySignal.get(signal)
+    if (exchanges === undefined) {
+      const made = new Set<Exchange>()
+      signal.addEventListener(
+        'abort',
+        () => {
+          for (const exchange of made) exchange.finish(signal.reason as Error)
         },
+        { once: true },
       )
-    })
+      this.#bySignal.set(signal, (exchanges = made))
+    }
+    return exchanges
   }
 
   /** The lane's connection, made anew if there is none that takes requests. */

@@ -47,11 +47,16 @@ export interface Reported {
 type What = 'event' | 'condition' | 'group status'
 
 const MAX_QUEUED = 100_000
-/**
- * Requests at a time while binds are under way, and while none is. A queue that grows all the same gets one more for each
- * thousand reports, so that a flood of binds that does not end cannot fill it.
- */
 const IN_FLIGHT = { besideBinds: 4, alone: 32, perThousandQueued: 1 }
+
+/**
+ * How many reports may be under way: few while binds are, more while none is. A queue that grows all the same gets one more
+ * for each thousand reports, so that a flood of binds that does not end cannot fill it.
+ */
+export const reportsAtOnce = (bindsInFlight: number, queued: number): number => {
+  const beside = IN_FLIGHT.besideBinds + Math.floor(queued / 1_000) * IN_FLIGHT.perThousandQueued
+  return bindsInFlight > 0 ? Math.min(beside, IN_FLIGHT.alone) : IN_FLIGHT.alone
+}
 const RETRY = { firstMs: 200, maxMs: 10_000 }
 const TIMEOUT_MS = 15_000
 /** The API server takes no longer note (validation of events.k8s.io/v1). */
@@ -291,8 +296,7 @@ export class ApiReporter implements Reporter {
   }
 
   #pump(): void {
-    const beside = IN_FLIGHT.besideBinds + Math.floor(this.queued / 1_000) * IN_FLIGHT.perThousandQueued
-    const limit = this.#options.bindsInFlight() > 0 ? Math.min(beside, IN_FLIGHT.alone) : IN_FLIGHT.alone
+    const limit = reportsAtOnce(this.#options.bindsInFlight(), this.queued)
     while (this.#running < limit) {
       const work = this.#take()
       if (work === undefined) return

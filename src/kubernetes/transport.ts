@@ -85,7 +85,9 @@ class Http1Transport implements Transport {
         response.on('data', (data: Buffer) => receiver.chunk(data))
         response.on('end', () => end())
         response.on('error', end)
-        response.on('close', () => end(new Error('the connection was closed in the middle of an answer')))
+        response.on('close', () => {
+          if (!ended) end(new Error('the connection was closed in the middle of an answer'))
+        })
       },
     )
     this.#requests.add(outgoing)
@@ -183,7 +185,10 @@ class Http2Transport implements Transport {
       if (answered && stream.rstCode === http2.constants.NGHTTP2_NO_ERROR && !stream.aborted) end()
     })
     stream.on('error', (error) => end(this.#why ?? error))
-    stream.on('close', () => end(this.#why ?? new Error('the connection was closed in the middle of an answer')))
+    stream.on('close', () => {
+      // An error with its stack is the most expensive thing here, and hardly ever needed.
+      if (!ended) end(this.#why ?? new Error('the connection was closed in the middle of an answer'))
+    })
     if (request.body !== undefined) stream.end(request.body)
     return () => {
       end(new Error(GIVEN_UP))
