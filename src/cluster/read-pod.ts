@@ -218,6 +218,34 @@ const requiredFeatures = (spec: PodSpec): string[] => {
   return features
 }
 
+/**
+ * All that a shape is read from. Most pods are seen again and again, and share their shape with others: making this text
+ * takes far less than reading the shape.
+ */
+const shapeText = (spec: PodSpec): string => {
+  const { affinity, nodeSelector, overhead, schedulingGates, tolerations, topologySpreadConstraints } = spec
+  const ofContainer = ({ image, ports, resources, restartPolicy }: Container): unknown[] => [
+    image,
+    ports,
+    resources?.requests,
+    restartPolicy,
+  ]
+  return JSON.stringify([
+    (spec.containers ?? []).map(ofContainer),
+    spec.initContainers?.map(ofContainer),
+    spec.resources?.requests,
+    overhead,
+    affinity,
+    nodeSelector,
+    tolerations,
+    topologySpreadConstraints,
+    schedulingGates,
+    spec.resourceClaims?.length,
+    // Mounts have names of their own in each pod, so these are read.
+    requiredFeatures(spec),
+  ])
+}
+
 const KEPT_ANNOTATIONS =
   /^(?:stowage\.dev|agentaflow\.gpu)\/|^(?:cluster-autoscaler\.kubernetes\.io\/safe-to-evict|karpenter\.sh\/do-not-disrupt)$/
 
@@ -248,6 +276,8 @@ export class PodReader {
   readonly #resources: ResourceNames
   readonly #labels: LabelTable
   readonly #shapes = new Interned<PodShape>()
+  /** the same shapes by what they were read from */
+  readonly #readShapes = new Interned<PodShape>()
   readonly #volumeSets = new Interned<PodVolumes>()
   #nextShape = 1
 
@@ -325,6 +355,10 @@ export class PodReader {
   }
 
   #shape(spec: PodSpec): PodShape {
+    return this.#readShapes.get(shapeText(spec), () => this.#readShape(spec))
+  }
+
+  #readShape(spec: PodSpec): PodShape {
     const nodeAffinity = spec.affinity?.nodeAffinity
     const required = nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
     const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])]
