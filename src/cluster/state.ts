@@ -21,6 +21,9 @@ interface Placement {
   assumed: boolean
 }
 
+/** How many changes of nodes are remembered; who is further behind looks at all nodes. */
+const CHANGES_KEPT = 1024
+
 /** What may be imagined of one node (see `ClusterState.imagine`). */
 export interface Imagined {
   /** as if the pod were there */
@@ -74,6 +77,8 @@ export class ClusterState implements ClusterView {
   podCount = new Int32Array(0)
   maxPods = new Int32Array(0)
   generation = new Float64Array(0)
+  changes = 0
+  readonly changedNodes = new Int32Array(CHANGES_KEPT)
   classOf = new Int32Array(0)
   classes: (ClassEntry | undefined)[] = []
   classEpoch = 1
@@ -440,6 +445,7 @@ export class ClusterState implements ClusterView {
       }
       this.#ports[index] = ports
       this.generation[index] = generation
+      this.#noteChange(index)
     }
     return { imagined, restore }
   }
@@ -624,6 +630,11 @@ export class ClusterState implements ClusterView {
 
   #touch(index: NodeIndex): void {
     this.generation[index] = ++this.#lastGeneration
+    this.#noteChange(index)
+  }
+
+  #noteChange(index: NodeIndex): void {
+    this.changedNodes[this.changes++ % CHANGES_KEPT] = index
   }
 
   #joinClass(index: NodeIndex, node: Node): void {

@@ -35,6 +35,12 @@ export interface ClusterView {
   readonly maxPods: Int32Array
   /** changes with every change of the node, of what is placed on it, or of its measured use */
   readonly generation: Float64Array
+  /**
+   * Which nodes changed last: change number `c`, counted from 0 and below `changes`, was of
+   * `changedNodes[c % changedNodes.length]`; older ones are forgotten.
+   */
+  readonly changes: number
+  readonly changedNodes: Int32Array
   /** classOf[node] indexes `classes` */
   readonly classOf: Int32Array
   /** classes by number; undefined where a number is free. A number keeps its meaning while `classEpoch` stays. */

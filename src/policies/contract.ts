@@ -40,7 +40,11 @@ export const rank = async (policy: Policy, pod: Pod, candidates: Candidates, con
   const { scores, terms = [], source, usage }: Ranking = await policy.rank(pod, candidates, context)
   return {
     scores: [...scores],
-    terms: terms.map(({ name, weight, values }) => ({ name, weight, values: [...values] })),
+    terms: terms.map((term) => ({
+      name: term.name,
+      weight: term.weight,
+      values: Array.from(scores, (_, candidate) => term.valueAt(candidate)),
+    })),
     source,
     usage,
   }

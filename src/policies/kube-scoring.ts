@@ -17,7 +17,7 @@ import {
 import { type NodeMemo, NodeMemos } from './node-memos.ts'
 import { PodAffinityScore } from './pod-affinity-score.ts'
 import type { Candidates, Policy, RankContext, Ranking } from './policy.ts'
-import { ReusedRanking, ReusedTerm } from './reused.ts'
+import { NodeTerm, ReusedRanking, ReusedTerm } from './reused.ts'
 import { SpreadScore } from './spread-score.ts'
 import { scoreVolumes } from './volume-score.ts'
 
@@ -72,11 +72,11 @@ export class KubeScoring implements Policy {
   })
   readonly #taints = new ReusedTerm('TaintToleration', WEIGHTS.TaintToleration)
   readonly #affinity = new ReusedTerm('NodeAffinity', WEIGHTS.NodeAffinity)
-  readonly #fit = new ReusedTerm('NodeResourcesFit', WEIGHTS.NodeResourcesFit)
+  readonly #fit = new NodeTerm('NodeResourcesFit', WEIGHTS.NodeResourcesFit)
   readonly #volumes = new ReusedTerm('VolumeBinding', WEIGHTS.VolumeBinding)
   readonly #spread = new ReusedTerm('PodTopologySpread', WEIGHTS.PodTopologySpread)
   readonly #podAffinity = new ReusedTerm('InterPodAffinity', WEIGHTS.InterPodAffinity)
-  readonly #balance = new ReusedTerm('NodeResourcesBalancedAllocation', WEIGHTS.NodeResourcesBalancedAllocation)
+  readonly #balance = new NodeTerm('NodeResourcesBalancedAllocation', WEIGHTS.NodeResourcesBalancedAllocation)
   readonly #images = new ReusedTerm('ImageLocality', WEIGHTS.ImageLocality)
   /** what each image of the pod counts where it is, at the current ranking */
   #worth = new Float64Array(0)
@@ -128,7 +128,7 @@ export class KubeScoring implements Policy {
     const untolerated = this.#untolerated.for(shape, cluster)
     const base = untolerated.allZero ? WEIGHTS.TaintToleration * MAX_NODE_SCORE : 0
     this.#scoreRoom(shape, nodes, count, cluster, asksForRoom, base, scores)
-    if (untolerated.allZero) this.#taints.room(count).fill(MAX_NODE_SCORE)
+    if (untolerated.allZero) this.#taints.same(MAX_NODE_SCORE)
     else this.#scoreTaints(untolerated, nodes, count, cluster, scores)
     if (hasPreference) this.#scoreAffinity(shape, nodes, count, cluster, scores)
     if (bindsVolumes) addTo(scores, this.#volumes, count)
@@ -149,28 +149,20 @@ export class KubeScoring implements Policy {
     scores: Float64Array,
   ): void {
     const memo = this.#memos.for(shape, cluster)
-    const { generation: known, fit, balance } = memo
-    const { generation } = cluster
-    const fitValues = this.#fit.room(count)
-    const balanceValues = this.#balance.room(count)
-    for (let i = 0; i < count; i++) {
+    const { balance, fit, room, stale } = memo
+    for (let i = 0; i < count && stale.count > 0; i++) {
       // i < count <= nodes.length; nodes in use lie within each column
       const node = nodes[i]!
-      if (known[node]! - generation[node]! !== 0) this.#workOut(memo, node, shape, cluster)
+      if (stale.flags[node] !== 0) this.#workOut(memo, node, shape, asksForRoom, cluster)
     }
+    this.#fit.take(fit, nodes)
+    this.#balance.take(balance, nodes)
     // A loop of its own: the call above would make it half as fast.
-    for (let i = 0; i < count; i++) {
-      // as above
-      const node = nodes[i]!
-      const fitScore = fit[node]!
-      const balanceScore = asksForRoom ? balance[node]! : 0
-      fitValues[i] = fitScore
-      balanceValues[i] = balanceScore
-      scores[i] = base + fitScore + balanceScore
-    }
+    // as above
+    for (let i = 0; i < count; i++) scores[i] = base + room[nodes[i]!]!
   }
 
-  #workOut(memo: NodeMemo, node: NodeIndex, shape: PodShape, cluster: ClusterView): void {
+  #workOut(memo: NodeMemo, node: NodeIndex, shape: PodShape, asksForRoom: boolean, cluster: ClusterView): void {
     const cpuCapacity = (cluster.allocatable[CPU] ?? noColumn)[node] ?? 0
     const memoryCapacity = (cluster.allocatable[MEMORY] ?? noColumn)[node] ?? 0
     memo.fit[node] = resourceScore(
@@ -189,7 +181,10 @@ export class KubeScoring implements Policy {
       memoryCapacity,
     )
     memo.images[node] = imagesOn(cluster.node(node), shape.images)
-    memo.generation[node] = cluster.generation[node] ?? 0
+    memo.room[node] =
+      WEIGHTS.NodeResourcesFit * (memo.fit[node] ?? 0) +
+      (asksForRoom ? WEIGHTS.NodeResourcesBalancedAllocation * (memo.balance[node] ?? 0) : 0)
+    memo.stale.done(node)
   }
 
   /** The fewer PreferNoSchedule taints the pod does not tolerate, the better. */
@@ -243,7 +238,6 @@ export class KubeScoring implements Policy {
   /** Nodes that have the pod's images already are better; comes after `#scoreRoom`, which keeps the memo. */
   #scoreImages(shape: PodShape, nodes: Int32Array, count: number, cluster: ClusterView, scores: Float64Array): void {
     const { images } = shape
-    const values = this.#images.room(count)
     if (this.#worth.length < images.length) this.#worth = new Float64Array(images.length)
     let atMost = 0
     for (let at = 0; at < images.length; at++) {
@@ -253,9 +247,10 @@ export class KubeScoring implements Policy {
       atMost += worth
     }
     if (atMost <= IMAGE_MIN_BYTES) {
-      values.fill(0, 0, count)
+      this.#images.same(0)
       return
     }
+    const values = this.#images.room(count)
     const memo = this.#memos.for(shape, cluster)
     let lastMask = 0
     let lastScore = 0

@@ -1,31 +1,31 @@
 import type { PodShape } from '../cluster/pod.ts'
+import { StaleNodes } from '../cluster/stale-nodes.ts'
 import type { ClusterView } from '../cluster/view.ts'
 
-/** Shapes remembered at once: pods of a template arrive in bursts, so a few are enough. About 14 bytes a node each. */
+/** Shapes remembered at once: pods of a template arrive in bursts, so a few are enough. 8 bytes a node each. */
 const SHAPES = 64
 
-/** What was worked out for pods of one shape on each node. Valid for a node while `generation` is the cluster's. */
+/** What was worked out for pods of one shape on each node that is not stale. */
 export interface NodeMemo {
-  /** -1: never worked out */
-  generation: Float64Array
+  stale: StaleNodes
   /** NodeResourcesFit's score */
   fit: Uint8Array
   /** NodeResourcesBalancedAllocation's score */
   balance: Uint8Array
+  /** what these two add to the sum, weighted */
+  room: Uint8Array
   /** bit i: the node has the shape's image number i */
   images: Uint32Array
 }
 
-/**
- * Scores that depend on one node and the pod's shape alone, kept until the node changes. Between two pods of a template
- * hardly any node does, so that ranking 5,000 nodes is a comparison for each instead of six divisions.
- */
+/** Scores that depend on one node and the pod's shape alone, kept until the node changes. */
 export class NodeMemos {
   readonly #memos = new Map<PodShape, NodeMemo>()
   #cluster: ClusterView | undefined
   #lastShape: PodShape | undefined
   #last: NodeMemo | undefined
 
+  /** The memo of a shape, with what has changed since marked stale. */
   for(shape: PodShape, cluster: ClusterView): NodeMemo {
     if (this.#cluster !== cluster) {
       this.#memos.clear()
@@ -39,7 +39,8 @@ export class NodeMemos {
       this.#lastShape = shape
       this.#last = memo
     }
-    if (memo.generation.length < cluster.nodeCapacity) Object.assign(memo, emptyMemo(cluster.nodeCapacity))
+    if (memo.fit.length < cluster.nodeCapacity) Object.assign(memo, emptyMemo(cluster.nodeCapacity))
+    memo.stale.catchUp(cluster)
     return memo
   }
 
@@ -53,18 +54,17 @@ export class NodeMemos {
     if (this.#memos.size < SHAPES) return emptyMemo(0)
     for (const [oldest, memo] of this.#memos) {
       this.#memos.delete(oldest)
-      memo.generation.fill(NEVER)
+      memo.stale.markAll()
       return memo
     }
     return emptyMemo(0)
   }
 }
 
-const NEVER = -1
-
 const emptyMemo = (nodes: number): NodeMemo => ({
-  generation: new Float64Array(nodes).fill(NEVER),
+  stale: new StaleNodes(nodes),
   fit: new Uint8Array(nodes),
   balance: new Uint8Array(nodes),
+  room: new Uint8Array(nodes),
   images: new Uint32Array(nodes),
 })

@@ -9,6 +9,35 @@ interface Worth {
   byValue: Float64Array
 }
 
+/** The least scores 0, the most 100. */
+const between = (sum: number, min: number, max: number): number =>
+  max > min ? Math.floor(MAX_NODE_SCORE * ((sum - min) / (max - min))) : 0
+
+/** All nodes with the same value of the label score the same: what a value is worth becomes its score. */
+const scoreOneLabel = (
+  { byValue, column: { size, valueOf } }: Worth,
+  nodes: Int32Array,
+  count: number,
+  values: Float64Array,
+): void => {
+  let min = Number.POSITIVE_INFINITY
+  let max = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < count; i++) {
+    // i < count; nodes in use lie within the column, and there is room for every value
+    const value = valueOf[nodes[i]!]!
+    const sum = value < 0 ? 0 : byValue[value]!
+    if (sum < min) min = sum
+    if (sum > max) max = sum
+  }
+  for (let value = 0; value < size; value++) byValue[value] = between(byValue[value]!, min, max)
+  const ofWithout = between(0, min, max)
+  for (let i = 0; i < count; i++) {
+    // as above
+    const value = valueOf[nodes[i]!]!
+    values[i] = value < 0 ? ofWithout : byValue[value]!
+  }
+}
+
 /**
  * InterPodAffinity's score: near the pods that it prefers, and near those that prefer or require it; away from those that it,
  * or who, would rather not.
@@ -37,6 +66,11 @@ export class PodAffinityScore {
       for (const [value, pods] of owners) worth[value]! += weight * pods
     }
     if (!concerned) return false
+    const [only] = this.#worths
+    if (only !== undefined && this.#used === 1) {
+      scoreOneLabel(only, nodes, count, values)
+      return true
+    }
     values.fill(0, 0, count)
     for (let at = 0; at < this.#used; at++) {
       // at < length
@@ -56,10 +90,9 @@ export class PodAffinityScore {
       if (sum < min) min = sum
       if (sum > max) max = sum
     }
-    const range = max - min
     for (let i = 0; i < count; i++)
       // i < count
-      values[i] = range > 0 ? Math.floor(MAX_NODE_SCORE * ((values[i]! - min) / range)) : 0
+      values[i] = between(values[i]!, min, max)
     return true
   }
 

@@ -11,12 +11,12 @@ export interface Candidates {
 /** Where a ranking comes from. */
 export type RankingSource = 'model' | 'cache' | 'heuristic' | 'fallback'
 
-/** One addend of the scores, for the explanation: scores[i] = sum over terms of weight * values[i]. */
+/** One addend of the scores, for the explanation: scores[i] = sum over terms of weight * valueAt(i). */
 export interface ScoreTerm {
   readonly name: string
   readonly weight: number
-  /** values[i] belongs to candidates.nodes[i] */
-  readonly values: Float64Array
+  /** What it says of `candidates.nodes[candidate]`; asked for the best few, before the next `rank`. */
+  valueAt(candidate: number): number
 }
 
 export interface Ranking {

@@ -19,6 +19,8 @@ export class ReusedTerm implements ScoreTerm {
   readonly name: string
   readonly weight: number
   readonly #values = new ReusedDoubles()
+  /** what it says of every candidate; undefined: that stands in the values */
+  #same: number | undefined
 
   constructor(name: string, weight: number) {
     this.name = name
@@ -31,7 +33,40 @@ export class ReusedTerm implements ScoreTerm {
 
   /** Room for one value a candidate. */
   room(count: number): Float64Array {
+    this.#same = undefined
     return this.#values.room(count)
+  }
+
+  /** It says the same of every candidate. */
+  same(value: number): void {
+    this.#same = value
+  }
+
+  valueAt(candidate: number): number {
+    return this.#same ?? this.values[candidate] ?? 0
+  }
+}
+
+/** A term whose values are kept by node. */
+export class NodeTerm implements ScoreTerm {
+  readonly name: string
+  readonly weight: number
+  #byNode: ArrayLike<number> = []
+  #nodes: Int32Array = new Int32Array(0)
+
+  constructor(name: string, weight: number) {
+    this.name = name
+    this.weight = weight
+  }
+
+  /** @param nodes the candidates */
+  take(byNode: ArrayLike<number>, nodes: Int32Array): void {
+    this.#byNode = byNode
+    this.#nodes = nodes
+  }
+
+  valueAt(candidate: number): number {
+    return this.#byNode[this.#nodes[candidate] ?? -1] ?? 0
   }
 }
 

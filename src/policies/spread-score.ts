@@ -1,5 +1,5 @@
 import { HOSTNAME_LABEL } from '../cluster/node.ts'
-import { BY_NODE, defaultSpreadOf, type SoftSpread } from '../cluster/pod-rules.ts'
+import { BY_NODE, defaultSpreadOf, type SoftSpread, type SpreadRule } from '../cluster/pod-rules.ts'
 import type { Labels, Pod, PodSelector, PodShape } from '../cluster/pod.ts'
 import type { ClusterView } from '../cluster/view.ts'
 import { MAX_NODE_SCORE } from './kube-scores.ts'
@@ -29,6 +29,9 @@ export class SpreadScore {
   /** by value of a column: the number of the last ranking's constraint that met it */
   #met = new Int32Array(0)
   #meeting = 0
+  /** the values that the nodes of a ranking have, and by value what it scores */
+  #values = new Int32Array(0)
+  #scoreOf = new Float64Array(0)
   readonly #defaults = new WeakMap<
     PodShape,
     WeakMap<Labels, { selector: PodSelector; namespace: string; spread: SoftSpread }>
@@ -38,6 +41,11 @@ export class SpreadScore {
   score(pod: Pod, nodes: Int32Array, count: number, cluster: ClusterView, values: Float64Array): boolean {
     const spread = this.#spreadOf(pod, cluster)
     if (spread === undefined) return false
+    const [only] = spread.rules
+    if (only !== undefined && spread.rules.length === 1 && only.topologyKey !== HOSTNAME_LABEL) {
+      this.#scoreDomains(only, spread.requiresKeys, nodes, count, cluster, values)
+      return true
+    }
     const preferences = this.#prepare(spread, nodes, count, cluster, values)
     // A loop for each constraint: with a loop over constraints within, it would be half as fast.
     for (const { base, counts, domainOf, valueOf, weight } of preferences)
@@ -77,6 +85,61 @@ export class SpreadScore {
       byLabels.set(pod.labels, known)
     }
     return known.spread
+  }
+
+  /** As `score` for one constraint of zones and the like: all nodes of a domain score the same. */
+  #scoreDomains(
+    { counted, division, maxSkew }: SpreadRule,
+    requiresKeys: boolean,
+    nodes: Int32Array,
+    count: number,
+    { topology }: ClusterView,
+    values: Float64Array,
+  ): void {
+    const { column, counts } = topology.counts(counted, division)
+    const { valueOf } = column
+    if (this.#met.length < column.size) this.#met = new Int32Array(column.size * 2)
+    if (this.#values.length < column.size) {
+      this.#values = new Int32Array(column.size * 2)
+      this.#scoreOf = new Float64Array(column.size * 2)
+    }
+    const met = this.#met
+    const meeting = ++this.#meeting
+    let domains = 0
+    let without = 0
+    for (let i = 0; i < count; i++) {
+      // i < count <= nodes.length; nodes in use lie within the column, and there is room for every value
+      const value = valueOf[nodes[i]!]!
+      if (value < 0) without++
+      else if (met[value] !== meeting) {
+        met[value] = meeting
+        this.#values[domains++] = value
+      }
+    }
+    // A node without the label scores nothing where the label is required, else like one of an empty domain.
+    const counting = !requiresKeys && without > 0 ? 1 : 0
+    const weight = Math.log(domains + counting + 2)
+    const found = this.#values.subarray(0, domains)
+    const scoreOf = this.#scoreOf
+    const base = maxSkew - 1
+    let max = 0
+    let min = counting > 0 ? 0 : Number.POSITIVE_INFINITY
+    for (const value of found) {
+      // counts has room for every value
+      const raw = Math.round(counts[value]! * weight + base)
+      scoreOf[value] = raw
+      if (raw > max) max = raw
+      if (raw < min) min = raw
+    }
+    const normalized = (raw: number): number =>
+      max === 0 ? MAX_NODE_SCORE : Math.floor((MAX_NODE_SCORE * (max + min - raw)) / max)
+    for (const value of found) scoreOf[value] = normalized(scoreOf[value]!)
+    const ofWithout = counting > 0 ? normalized(0) : 0
+    for (let i = 0; i < count; i++) {
+      // as above
+      const value = valueOf[nodes[i]!]!
+      values[i] = value < 0 ? ofWithout : scoreOf[value]!
+    }
   }
 
   /** The constraints as they are now; `values` holds `IGNORED` for nodes that lack a label, 0 for the others. */

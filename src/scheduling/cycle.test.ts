@@ -55,7 +55,7 @@ describe('the record of a decision', () => {
       assert.equal(shape.request.amounts[0], 1000)
       return {
         scores: free.map((milli) => milli * 2),
-        terms: [{ name: 'free', weight: 2, values: free }],
+        terms: [{ name: 'free', weight: 2, valueAt: (candidate) => free[candidate] ?? 0 }],
         source: 'heuristic',
         usage: 'requests',
         confidence: 0.5,

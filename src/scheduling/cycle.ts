@@ -558,7 +558,7 @@ export class Cycle {
       const candidate = this.#nodes[this.#top[rank]!]!
       const position = positions === undefined ? this.#top[rank]! : positions[candidate]!
       const terms: Record<string, number> = {}
-      for (const { name, weight, values } of ranking.terms ?? []) terms[name] = weight * (values[position] ?? 0)
+      for (const term of ranking.terms ?? []) terms[term.name] = term.weight * term.valueAt(position)
       candidates.push({
         node: cluster.node(candidate).name,
         score: this.#topScores[rank]!,

@@ -119,7 +119,7 @@ const withoutTerm = (policy: Policy, term: string): Policy => ({
     const ranking = policy.rank(pod, candidates, context) as Ranking
     const terms = ranking.terms?.filter(({ name }) => name !== term) ?? []
     const scores = new Float64Array(candidates.count)
-    for (const { weight, values } of terms) scores.forEach((_, i) => (scores[i]! += weight * (values[i] ?? 0)))
+    for (const term of terms) scores.forEach((_, i) => (scores[i]! += term.weight * term.valueAt(i)))
     return { ...ranking, terms, scores }
   },
 })
@@ -171,9 +171,7 @@ class Decider {
         this.#ranked = new Map(
           Array.from(nodes, (index, at) => [
             this.#cluster.node(index).name,
-            new Map(
-              ranking.terms?.map(({ name, weight, values }) => [name, weight * (values[at] ?? Number.NaN)] as const),
-            ),
+            new Map(ranking.terms?.map((term) => [term.name, term.weight * term.valueAt(at)] as const)),
           ]),
         )
         return ranking

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { seededRandom } from '../../clock/random.ts'
 import { node } from '../../../test/builders.ts'
 import { contextOf, everyNode, rank } from '../contract.ts'
+import type { Ranking } from '../policy.ts'
 import { createDualPrice } from './dual-price.ts'
 import { normalLoss } from './normal.ts'
 import { chosen, choice, gpuNode, gpuPod, packed, place } from './placing.fixture.ts'
@@ -26,12 +27,9 @@ const ofWhole = (gpuCount: number, weight: number, cpuMilli = 1000) => ({
 /** .6 fills a GPU for itself, .4 goes beside it. */
 const sixesAndFours: GpuWorkload = { classes: [ofShare(600, 0.6), ofShare(400, 0.3), ofWhole(1, 0.1)] }
 
-const termsOf = (
-  name: string,
-  { terms = [] }: { terms?: readonly { name: string; weight: number; values: Float64Array }[] },
-): number[] => {
+const termsOf = (name: string, { scores, terms = [] }: Pick<Ranking, 'scores' | 'terms'>): number[] => {
   const found = terms.find((term) => term.name === name)
-  return found === undefined ? [] : Array.from(found.values, (value) => found.weight * value)
+  return found === undefined ? [] : Array.from(scores, (_, candidate) => found.weight * found.valueAt(candidate))
 }
 
 describe('dual_price', () => {

@@ -40,7 +40,7 @@ const heed = (
       values[i] = value
       scores[i] = scores[i]! + weight * span * value
     }
-    return { name, weight: weight * span, values }
+    return { name, weight: weight * span, valueAt: (candidate) => values[candidate] ?? 0 }
   })
   const said = `its intent is heeded: ${intentText(intent)}`
   return {

@@ -338,8 +338,8 @@ const chosen = (
   return {
     scores: raised,
     terms: [
-      { name: cheap, weight: 1, values: scores },
-      { name: 'model', weight: 1, values: choice },
+      { name: cheap, weight: 1, valueAt: (candidate) => scores[candidate] ?? 0 },
+      { name: 'model', weight: 1, valueAt: (candidate) => choice[candidate] ?? 0 },
     ],
     source,
     ...(usage === undefined ? {} : { usage }),
