@@ -257,6 +257,36 @@ class LineExchange extends Exchange {
   }
 }
 
+/**
+ * Which exchanges a signal ends. All that are under way with the same signal share a listener: adding one compares it with
+ * every other. With the last of them it goes, because a signal with a listener may be kept alive by it.
+ */
+class EndingSignals {
+  readonly #bySignal = new Map<AbortSignal, { readonly exchanges: Set<Exchange>; readonly onAbort: () => void }>()
+
+  add(signal: AbortSignal, exchange: Exchange): void {
+    let known = this.#bySignal.get(signal)
+    if (known === undefined) {
+      const exchanges = new Set<Exchange>()
+      const onAbort = (): void => {
+        for (const each of exchanges) each.finish(signal.reason as Error)
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#bySignal.set(signal, (known = { exchanges, onAbort }))
+    }
+    known.exchanges.add(exchange)
+  }
+
+  remove(signal: AbortSignal, exchange: Exchange): void {
+    const known = this.#bySignal.get(signal)
+    if (known === undefined) return
+    known.exchanges.delete(exchange)
+    if (known.exchanges.size > 0) return
+    signal.removeEventListener('abort', known.onAbort)
+    this.#bySignal.delete(signal)
+  }
+}
+
 /** Requests and watches have a connection each, so that a burst of events never stands in the way of a bind. */
 type Lane = 'requests' | 'streams'
 
@@ -270,7 +300,7 @@ class ApiConnection implements Connection {
   readonly #lanes = new Map<Lane, Promise<Transport>>()
   /** those that finish what they have begun, too */
   readonly #alive = new Set<Transport>()
-  readonly #bySignal = new WeakMap<AbortSignal, Set<Exchange>>()
+  readonly #signals = new EndingSignals()
   #credentials: Promise<Credentials> | undefined
   #readAtMs = 0
   #closed = false
@@ -377,32 +407,14 @@ class ApiConnection implements Connection {
     signal?.throwIfAborted()
     const headers: Record<string, string | string[]> = { accept: 'application/json', ...credentials.headers }
     if (body !== undefined && contentType !== undefined) headers['content-type'] = contentType
-    const calledOff = signal && this.#endedBy(signal)
-    calledOff?.add(exchange)
+    if (signal !== undefined) this.#signals.add(signal, exchange)
     try {
       await exchange.run(transport, { method, path, headers, body })
     } catch (error) {
       throw exchange.brokeOff ? this.#unreachable(messageOf(error), error) : error
     } finally {
-      calledOff?.delete(exchange)
+      if (signal !== undefined) this.#signals.remove(signal, exchange)
     }
-  }
-
-  /** What a signal ends. One listener for all: thousands of requests share the signals of those who run for long. */
-  #endedBy(signal: AbortSignal): Set<Exchange> {
-    let exchanges = this.#bySignal.get(signal)
-    if (exchanges === undefined) {
-      const made = new Set<Exchange>()
-      signal.addEventListener(
-        'abort',
-        () => {
-          for (const exchange of made) exchange.finish(signal.reason as Error)
-        },
-        { once: true },
-      )
-      this.#bySignal.set(signal, (exchanges = made))
-    }
-    return exchanges
   }
 
   /** The lane's connection, made anew if there is none that takes requests. */
