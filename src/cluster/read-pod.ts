@@ -261,10 +261,13 @@ const sortedEntries = (record: Record<string, string> | undefined): [string, str
 /** Labels (or annotations) as records without a prototype, shared between all that have the same. */
 export class LabelTable {
   readonly #interned = new Interned<Labels>()
+  readonly #none: Labels = Object.freeze(Object.create(null) as Record<string, string>)
 
   of(record: Record<string, string> | undefined, keep?: RegExp): Labels {
+    if (record === undefined) return this.#none
     let entries = sortedEntries(record)
     if (keep !== undefined) entries = entries.filter(([key]) => keep.test(key))
+    if (entries.length === 0) return this.#none
     return this.#interned.get(JSON.stringify(entries), () =>
       Object.freeze(Object.assign(Object.create(null) as Record<string, string>, Object.fromEntries(entries))),
     )
