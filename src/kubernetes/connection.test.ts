@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
@@ -467,6 +467,21 @@ void describe('when things break', () => {
       await assert.rejects(asked, /^Error: enough$/)
       await assert.rejects(watched, /^Error: enough$/)
       await Promise.all(open.map((exchange) => exchange.closed))
+    }),
+  )
+
+  void test('requests that share a signal share a listener, which goes with the last of them', limits, () =>
+    secured(async ({ server, connection }) => {
+      const { signal } = new AbortController()
+      const listeners = (): number => getEventListeners(signal, 'abort').length
+      const asked = [1, 2, 3].map(() => connection.request({ method: 'GET', path: '/version', signal }))
+      const open = [await server.next(), await server.next(), await server.next()]
+      assert.equal(listeners(), 1)
+      for (const [at, exchange] of open.entries()) {
+        exchange.answer(200, {})
+        await asked[at]
+        assert.equal(listeners(), at < 2 ? 1 : 0)
+      }
     }),
   )
 

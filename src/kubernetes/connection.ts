@@ -314,7 +314,7 @@ class ApiConnection implements Connection {
     this.namespace = this.#access.namespace
   }
 
-  request(request: ApiRequest): Promise<ApiAnswer> {
+  async request(request: ApiRequest): Promise<ApiAnswer> {
     const path = this.#basePath + withQuery(request.path, request.query)
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     return this.#asOurselves((credentials) => this.#exchange(request, path, body, credentials), request.signal)
