@@ -4,7 +4,7 @@
 // with raised client limits, and the server's own limit: the same binds and Scheduled events sent with no decision.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -57,9 +57,16 @@ interface Result {
   eventsDrainedSeconds: number
   /** pods with a Scheduled event */
   events: number
+  /** processor time between the first bind or eviction and the last bind, for each pod */
+  cpuUsPerPod: { arm: number; server: number }
 }
-/** Starts an arm; `fail` is told if it ends before it should. @returns how to end it */
-type Start = (plane: ControlPlane, fail: (error: Error) => void) => Promise<() => Promise<void>>
+interface Arm {
+  readonly pid: number | undefined
+  /** Ends it, and resolves once it has ended. */
+  readonly finish: () => Promise<void>
+}
+/** Starts an arm; `fail` is told if it ends before it should. */
+type Start = (plane: ControlPlane, fail: (error: Error) => void) => Promise<Arm>
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 const stop = (text: string): never => {
@@ -107,21 +114,22 @@ const startStowage: Start = async ({ kubeconfigPath }, fail) => {
     { ...process.env, XDG_STATE_HOME: state },
   )
   exit.catch(fail).finally(() => rmSync(state, { recursive: true, force: true }))
-  return async () => {
+  const finish = async (): Promise<void> => {
     child.kill('SIGTERM')
     await exit
   }
+  return { pid: child.pid, finish }
 }
 
 const startKubeScheduler: Start = async (plane) => {
   await plane.startScheduler()
-  return async () => {}
+  return { pid: plane.pidOf('kube-scheduler'), finish: async () => {} }
 }
 
 const startLimit =
   (concurrency: number, evicts: number): Start =>
   async ({ kubeconfigPath }, fail) => {
-    const { exit } = runProgram([
+    const { child, exit } = runProgram([
       'bench/limit.ts',
       '--kubeconfig',
       kubeconfigPath,
@@ -131,10 +139,24 @@ const startLimit =
       `${evicts}`,
     ])
     exit.catch(fail)
-    return () => exit
+    return { pid: child.pid, finish: () => exit }
   }
 
 const allocatable = { cpu: '32', memory: '256Gi', pods: '250' }
+
+/** Linux counts processor time in hundredths of a second (USER_HZ). */
+const TICK_US = 10_000
+
+/** Processor time that a process has taken; NaN where that cannot be read (another system than Linux). */
+const cpuUs = (pid: number | undefined): number => {
+  try {
+    // the name may hold anything, so fields are counted from its end: user and system time are the 12th and 13th after it
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+    return (Number(fields[11]) + Number(fields[12])) * TICK_US
+  } catch {
+    return Number.NaN
+  }
+}
 
 /** Creates them all, 32 at once. */
 const createAll = async <T extends KubeObject>(
@@ -210,6 +232,18 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
     let resourceVersion = (body as KubeList<PodObject>).metadata?.resourceVersion ?? ''
     let bound = 0
     let [firstMs, lastMs, seenMs] = [0, 0, performance.now()]
+    let pid: number | undefined
+    // kube-scheduler binds before it says that it is ready
+    const cpu = () => ({
+      arm: cpuUs(pid ?? plane.pidOf('kube-scheduler')),
+      server: cpuUs(plane.pidOf('kube-apiserver')) + cpuUs(plane.pidOf('etcd')),
+    })
+    let [cpuFirst, cpuLast] = [cpu(), cpu()]
+    const begin = (): void => {
+      if (firstMs > 0) return
+      firstMs = performance.now()
+      cpuFirst = cpu()
+    }
     const allBound = Promise.withResolvers<void>()
     // It is awaited only once the arm has started; what fails before is told by what failed.
     allBound.promise.catch(() => {})
@@ -217,10 +251,11 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
       // A pod that gets its node enters what is selected, once. Not parsed: the watcher shares two cores with the arm.
       if (!line.startsWith('{"type":"ADDED"')) return
       resourceVersion = /"resourceVersion":"(\d+)"/.exec(line)?.[1] ?? resourceVersion
+      begin()
       lastMs = seenMs = performance.now()
-      bound++
-      if (firstMs === 0) firstMs = lastMs
-      if (bound === pods) allBound.resolve()
+      if (++bound < pods) return
+      cpuLast = cpu()
+      allBound.resolve()
     }
     const onNodes = (labelSelector: string): string =>
       `${collectionPath(PODS)}?watch=true&resourceVersion=${resourceVersion}&fieldSelector=${encodeURIComponent('spec.nodeName!=')}&labelSelector=${encodeURIComponent(labelSelector)}`
@@ -237,13 +272,14 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
         : connection
             .stream(onNodes(OTHERS_SELECTOR), AbortSignal.any([begun.signal, ended.signal]), (line) => {
               if (begun.signal.aborted || line.startsWith('{"type":"BOOKMARK"')) return
-              if (firstMs === 0) firstMs = performance.now()
+              begin()
               begun.abort()
             })
             .catch((error: unknown) => begun.signal.aborted || allBound.reject(error))
     const churning = workload.churn === true ? churn(connection, ended.signal) : Promise.resolve()
     churning.catch(allBound.reject)
-    const finish = await start(plane, allBound.reject)
+    const arm = await start(plane, allBound.reject)
+    pid = arm.pid
     const stalled = setInterval(() => {
       if (performance.now() - seenMs > stalledMs)
         allBound.reject(new Error(`${bound} of ${pods} pods are bound, and no more follow`))
@@ -262,7 +298,7 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
       if (events >= pods) break
     }
     const told = await scheduledEvents(connection)
-    await finish()
+    await arm.finish()
     ended.abort()
     await watching
     await firstEviction
@@ -272,6 +308,7 @@ const measure = async (workload: Workload, nodes: number, pods: number, start: S
       withEvents: (pods - 1) / ((Math.max(drainedMs, lastMs) - firstMs) / 1_000),
       eventsDrainedSeconds: (drainedMs - firstMs) / 1_000,
       events: told,
+      cpuUsPerPod: { arm: (cpuLast.arm - cpuFirst.arm) / pods, server: (cpuLast.server - cpuFirst.server) / pods },
     }
   } finally {
     ended.abort()
@@ -348,6 +385,10 @@ const summary = (name: string): Result => {
     withEvents: rounded(median(all.map((result) => result.withEvents))),
     eventsDrainedSeconds: rounded(median(all.map((result) => result.eventsDrainedSeconds))),
     events: Math.min(...all.map((result) => result.events)),
+    cpuUsPerPod: {
+      arm: rounded(median(all.map(({ cpuUsPerPod }) => cpuUsPerPod.arm)), 0),
+      server: rounded(median(all.map(({ cpuUsPerPod }) => cpuUsPerPod.server)), 0),
+    },
   }
 }
 const limits = limitConcurrencies.map((concurrency) => ({ concurrency, ...summary(`limit ${concurrency}`) }))
@@ -367,6 +408,7 @@ const report = {
   ofLimitWithEvents: rounded(ours.withEvents / Math.max(...limits.map((one) => one.withEvents)), 2),
   eventsDrainedSeconds: each((result) => result.eventsDrainedSeconds),
   events: each((result) => result.events),
+  cpuUsPerPod: each((result) => result.cpuUsPerPod),
   limitConcurrency: limit.concurrency,
   workload: workload.name,
   nodes,
@@ -379,7 +421,8 @@ else {
     `${workload.name}: ${pods} pods on ${nodes} nodes${rounds > 1 ? `, median of ${rounds} rounds` : ''}\n` +
       `  Stowage         ${ours.podsPerSecond} pods/s: ${report.ratio} x kube-scheduler, ${report.ofLimit} of the limit; events in after ${ours.eventsDrainedSeconds} s (${report.ofLimitWithEvents} of the limit)\n` +
       `  kube-scheduler  ${kubeScheduler.podsPerSecond} pods/s; events in after ${kubeScheduler.eventsDrainedSeconds} s\n` +
-      `  API server      ${limit.podsPerSecond} pods/s without a decision (${limit.concurrency} at once); events in after ${limit.eventsDrainedSeconds} s\n`,
+      `  API server      ${limit.podsPerSecond} pods/s without a decision (${limit.concurrency} at once); events in after ${limit.eventsDrainedSeconds} s\n` +
+      `  Processor time a pod, of the arm and of the server: ${[ours, kubeScheduler, limit].map(({ cpuUsPerPod: { arm, server } }) => `${arm} + ${server} us`).join(', ')}\n`,
   )
 }
 if (ours.events < pods) {

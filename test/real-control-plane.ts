@@ -43,6 +43,8 @@ export interface ControlPlane {
   readonly schedulerLogPath: string
   /** PEM of the authority that signed the server's certificate */
   readonly ca: string
+  /** The process of a server that runs; undefined: it does not. */
+  readonly pidOf: (server: ServerName) => number | undefined
   /** Kills kube-apiserver as a crash would; etcd keeps what it has. */
   readonly killApiServer: () => Promise<void>
   /** Starts a killed kube-apiserver again on the same port and waits until it is ready. */
@@ -53,7 +55,7 @@ export interface ControlPlane {
   readonly stop: () => Promise<void>
 }
 
-type ServerName = 'etcd' | 'kube-apiserver' | 'kube-scheduler' | 'kube-controller-manager' | 'kwok'
+export type ServerName = 'etcd' | 'kube-apiserver' | 'kube-scheduler' | 'kube-controller-manager' | 'kwok'
 
 /**
  * The first program of the pipeline dies with us however we die: its guard reads a pipe that only we hold open, and
@@ -267,6 +269,7 @@ ${parallelism === undefined ? '' : `parallelism: ${parallelism}\n`}${profiles ==
       token,
       schedulerLogPath: at('kube-scheduler.log'),
       ca: readFileSync(at('certs/apiserver.crt'), 'utf8'),
+      pidOf: (server) => running.get(server)?.pid,
       killApiServer: () => kill('kube-apiserver'),
       restartApiServer: runApiServer,
       startScheduler,

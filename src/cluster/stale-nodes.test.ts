@@ -32,7 +32,7 @@ const happen = (state: ClusterState, what: (typeof happenings)[number], number: 
   else if (what === 'it goes and comes back') {
     state.removeNode(name)
     state.applyNode(state.readNode(node(name).object()))
-  } else state.imagine(index, ({ add }) => add(state.readPod(pod('dream').object())))
+  } else state.imagine(index, (imagined) => imagined.add(state.readPod(pod('dream').object())))
 }
 
 /** Takes note of how every node is now. */
