@@ -165,6 +165,55 @@ describe('reading pods', () => {
     assert.equal(one.read(pod('a').cpu('1').object()).shape, one.read(pod('a').cpu('1').on('n').object()).shape)
   })
 
+  it('keeps apart shapes that differ in any one part, whatever was read before', () => {
+    const main = { name: 'c', image: 'i', ...requests('1', '1Gi') }
+    const required = (term: object) => ({ requiredDuringSchedulingIgnoredDuringExecution: [term] })
+    const zone = { topologyKey: 'zone', labelSelector: {} }
+    const expression = { matchExpressions: [{ key: 'disk', operator: 'Exists' as const }] }
+    const spread = { ...zone, maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' }
+    const parts: PodSpec[] = [
+      {},
+      { containers: [main, main] },
+      { containers: [{ ...main, image: 'j' }] },
+      { containers: [{ ...main, ...requests('2', '1Gi') }] },
+      { containers: [{ ...main, ports: [{ hostPort: 80 }] }] },
+      { containers: [{ ...main, restartPolicyRules: [{ action: 'RestartAllContainers' }] }] },
+      { containers: [{ ...main, volumeMounts: [{ bindMountOptions: ['noexec'] }] }] },
+      { initContainers: [{ ...main, ...requests('3', '1Gi') }] },
+      { initContainers: [{ ...main, ...requests('3', '1Gi'), restartPolicy: 'Always' }] },
+      requests('4', '1Gi'),
+      { overhead: { cpu: '7' } },
+      { nodeSelector: { disk: 'ssd' } },
+      {
+        affinity: {
+          nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [expression] } },
+        },
+      },
+      {
+        affinity: {
+          nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: expression }] },
+        },
+      },
+      { affinity: { podAffinity: required(zone) } },
+      { affinity: { podAntiAffinity: required(zone) } },
+      { topologySpreadConstraints: [spread] },
+      { topologySpreadConstraints: [{ ...spread, maxSkew: 2 }] },
+      { tolerations: [{ operator: 'Exists' }] },
+      { schedulingGates: [{ name: 'later' }] },
+      { hostNetwork: true, hostUsers: false },
+      { resourceClaims: [{}] },
+    ]
+    const one = reader()
+    const shapes = parts.map((part) => {
+      const object: PodObject = { metadata: { name: 'a', uid: 'a' }, spec: { containers: [main], ...part } }
+      const { shape } = one.read(object)
+      const { id: _, ...alone } = read(object).shape
+      assert.deepEqual({ ...shape, id: undefined }, { ...alone, id: undefined })
+      return shape
+    })
+    assert.equal(new Set(shapes).size, parts.length)
+  })
+
   it('names what a pod asks for that no rule knows yet', () => {
     const spec = (part: object) => read(pod('a').spec(part).object()).shape.unsupported
     assert.deepEqual(spec({ resourceClaims: [{ name: 'gpu' }] }), ['resource claims (DRA)'])
