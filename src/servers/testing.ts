@@ -1,5 +1,6 @@
 import { explain } from '../decisions/explanation.ts'
 import type { DecisionRecord } from '../decisions/record.ts'
+import { someModelFigures } from '../telemetry/model-figures.fixture.ts'
 import type { NodeDetail, SystemView } from './view.ts'
 
 /** A decision as the scheduler records it, for tests of the routes. */
@@ -106,26 +107,7 @@ export const sampleView = (changes: Partial<SystemView> = {}): SystemView => {
       fallbackDecisions: 1,
       failedBindings: 2,
       decisionsPerSecond: 3.5,
-      model: {
-        model: 'm',
-        totalRequests: 10,
-        successfulRequests: 5,
-        failedRequests: 1,
-        cachedRequests: 4,
-        llmDecisions: 8,
-        fallbackDecisions: 3,
-        skipped: { wide_margin: 2 },
-        cacheHitRate: 0.4,
-        avgResponseMs: 1_500,
-        circuitBreaker: 'closed',
-        circuitBreakerTrips: 1,
-        requests: 7,
-        retries: 1,
-        hedges: 0,
-        promptTokens: 4000,
-        completionTokens: 200,
-        dollars: 0.01,
-      },
+      model: { ...someModelFigures, model: 'm', circuitBreaker: 'closed' },
     }),
     configuration: () =>
       new Map([

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { Metrics, type MetricsSource } from './metrics.ts'
+import { someModelFigures } from './model-figures.fixture.ts'
 
 const source: MetricsSource = {
   pending: () => ({ active: 1, backoff: 2, unschedulable: 3, gated: 4 }),
@@ -11,25 +12,7 @@ const source: MetricsSource = {
   reports: () => ({ waiting: 7, lost: 0 }),
   decisions: () => ({ kept: 12, lost: 1 }),
   leads: () => true,
-  model: () => ({
-    totalRequests: 10,
-    successfulRequests: 5,
-    failedRequests: 1,
-    cachedRequests: 4,
-    llmDecisions: 8,
-    fallbackDecisions: 3,
-    skipped: { wide_margin: 2 },
-    cacheHitRate: 0.4,
-    avgResponseMs: 1_500,
-    circuitBreaker: 'open',
-    circuitBreakerTrips: 1,
-    requests: 7,
-    retries: 1,
-    hedges: 0,
-    promptTokens: 4000,
-    completionTokens: 200,
-    dollars: 0.01,
-  }),
+  model: () => someModelFigures,
 }
 
 const busy = (): Metrics => {

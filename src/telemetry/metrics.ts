@@ -357,11 +357,7 @@ export class Metrics {
   }
 
   #observeModel(read: MetricsSource['model']): void {
-    const total = (
-      name: string,
-      help: string,
-      pick: (model: NonNullable<ReturnType<MetricsSource['model']>>) => number,
-    ): void => {
+    const total = (name: string, help: string, pick: (model: ModelFigures) => number): void => {
       this.#total(`stowage_llm_${name}`, help, () => {
         const model = read()
         return model === undefined ? 0 : pick(model)
@@ -396,7 +392,7 @@ export class Metrics {
       name: string,
       help: string,
       labels: readonly L[],
-      write: (gauge: Gauge<L>, model: NonNullable<ReturnType<MetricsSource['model']>>) => void,
+      write: (gauge: Gauge<L>, model: ModelFigures) => void,
     ): void =>
       this.#gauge(`stowage_llm_${name}`, help, labels, (made) => {
         const model = read()
