@@ -175,6 +175,21 @@ reading('410 within a running watch lists again at once', async (server, reader)
   assert.deepEqual(reader.told, ['seen a 5', 'synced', 'seen b 11', 'synced'])
 })
 
+reading('410 from a server that was away for long lists again at once, and only once', async (server, reader) => {
+  const watch = await start(server)
+  watch.cut()
+  await reader.interrupted()
+  for (let failures = 0; failures < 5; failures++) {
+    ;(await server.next()).refuse(503, 'ServiceUnavailable', 'starting')
+    await reader.interrupted()
+  }
+  ;(await server.next()).refuse(410, 'Expired', 'too old')
+  assert.equal((await reader.interrupted()).delayMs, 0)
+  answerList(await server.next(), '60', [pod('a', '5')])
+  ;(await server.next()).refuse(410, 'Expired', 'too old')
+  assert.ok((await reader.interrupted()).delayMs >= 2_500)
+})
+
 reading('410 between two pages begins the list anew', async (server, reader) => {
   answerList(await server.next(), '10', [pod('a', '5')], 'more')
   ;(await server.next()).refuse(410, 'Expired', 'the provided continue parameter is too old')

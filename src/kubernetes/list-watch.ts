@@ -96,6 +96,8 @@ export class ListWatch<T extends KubeObject> {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, observer, path } = this.#options
     let failures = 0
+    /** a 410 was followed by a new list, and no watch has brought anything since */
+    let listedAnew = false
     while (!signal.aborted) {
       const linesBefore = this.#lines
       let why = 'the server ended the watch'
@@ -119,8 +121,13 @@ export class ListWatch<T extends KubeObject> {
         }
       }
       // A row of failures is ended by what a watch brings: lists that succeed before each failing watch do not count.
-      if (!failed || this.#lines > linesBefore) failures = 0
-      const atOnce = !failed || (expired && failures === 0)
+      if (!failed || this.#lines > linesBefore) {
+        failures = 0
+        listedAnew = false
+      }
+      // A server that says 410 is well again, however many tries failed while it was away.
+      const atOnce = !failed || (expired && !listedAnew)
+      if (expired) listedAnew = true
       if (failed) failures++
       const limits = { firstMs: RETRY.firstMs, maxMs: this.#options.retryMaxMs ?? RETRY.maxMs }
       const delayMs = atOnce ? 0 : backoffMs(limits, failures, random, askedMs)
