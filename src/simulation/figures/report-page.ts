@@ -34,14 +34,16 @@ const VERDICTS: Readonly<Record<ComparedCell['verdict'], string>> = {
 }
 
 const STYLE = `
-  body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+  body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+  p, ul { max-width: 60rem }
   h1 { font-size: 1.7rem } h2 { font-size: 1.35rem; margin-top: 3rem; border-bottom: 1px solid #d9d9d9 } h3 { font-size: 1.1rem; margin-top: 2rem }
   table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
   caption { text-align: left; padding: .3rem 0; color: #444 }
-  th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
-  th { border-bottom: 2px solid #1a1a1a; font-weight: 600 } .text { text-align: left }
+  th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
+  th { border-bottom: 2px solid #1a1a1a; font-weight: 600; white-space: normal; vertical-align: bottom } .text { text-align: left }
   tr.best td { font-weight: 600 } .table { overflow-x: auto }
-  figure { margin: 1.5rem 0; break-inside: avoid } figure img { width: 100%; max-width: 760px; height: auto; display: block }
+  .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.5rem }
+  figure { margin: 0; break-inside: avoid } figure img { width: 100%; max-width: 760px; height: auto; display: block }
   figcaption { font-size: .9rem; color: #444; max-width: 760px }
   pre, code { font: .85rem/1.4 ui-monospace, monospace } pre { background: #f5f5f5; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem } dt { color: #444 } dd { margin: 0; overflow-wrap: anywhere }
@@ -135,15 +137,17 @@ const sectionOf = (record: ExperimentRecord): string => {
 <p>${escaped(description)}</p>
 <dl>${facts.map(([term, text]) => `<dt>${term}</dt><dd>${text}</dd>`).join('')}</dl>
 ${learnedFindings(record, cells)}
-${tables.join('\n')}
 <h3>Figures</h3>
+<div class="figures">
 ${figuresOf(record).map(figureOf).join('\n')}
+</div>
+${tables.join('\n')}
 </section>`
 }
 
 /**
- * Experiments as one page of HTML that asks for nothing from anywhere: tables with confidence intervals and paired tests,
- * figures, and the commands that made them.
+ * Experiments as one page of HTML that asks for nothing from anywhere: the commands that made them, figures, and tables with
+ * confidence intervals and paired tests.
  */
 export const reportPage = (records: readonly ExperimentRecord[]): string => `<!doctype html>
 <html lang="en">
