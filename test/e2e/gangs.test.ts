@@ -91,6 +91,16 @@ const install = async (cluster: Cluster, kinds: readonly ResourceKind[]): Promis
   })
 }
 
+/** The kinds of coscheduling and Volcano. */
+const installOthers = async (kubeconfigPath: string): Promise<void> => {
+  const cluster = new Cluster(kubeconfigPath)
+  await install(
+    cluster,
+    [coscheduling, volcano].flatMap(({ kind }) => (kind === undefined ? [] : [kind])),
+  )
+  await cluster.close()
+}
+
 const minCountWords = (scheduled: number, minCount = 3): RegExp =>
   new RegExp(`^minCount \\(${minCount}\\) cannot be satisfied: ${scheduled} scheduled, \\d remaining[.,] `)
 
@@ -286,9 +296,10 @@ describe('with the embedded API server', { timeout: 120_000 }, () => {
   let server: Awaited<ReturnType<typeof startEmbedded>>
   before(async () => {
     server = await startEmbedded()
+    await installOthers(server.kubeconfigPath)
   })
   after(() => server.stop())
-  gangs(labelled, () => server)
+  for (const form of [labelled, coscheduling, volcano]) gangs(form, () => server)
 })
 
 describe('with a real kube-apiserver', { skip: realControlPlane.skip, timeout: 300_000 }, () => {
@@ -298,12 +309,7 @@ describe('with a real kube-apiserver', { skip: realControlPlane.skip, timeout: 3
       featureGates: 'GenericWorkload=true',
       runtimeConfig: 'scheduling.k8s.io/v1beta1=true',
     })
-    const cluster = new Cluster(plane.kubeconfigPath)
-    await install(
-      cluster,
-      [coscheduling, volcano].flatMap(({ kind }) => (kind === undefined ? [] : [kind])),
-    )
-    await cluster.close()
+    await installOthers(plane.kubeconfigPath)
   })
   after(() => plane.stop())
   for (const form of [labelled, kubernetes, coscheduling, volcano]) gangs(form, () => plane)

@@ -8,7 +8,8 @@ import type { Lists } from './list.ts'
 import { applyPatch, patchKinds } from './patch.ts'
 import type { Registry } from './registry.ts'
 import { type Reply, send, sendJson } from './reply.ts'
-import { type Resource, apiVersionOf, findResource } from './resources.ts'
+import { type Resource, apiVersionOf, builtInNamed } from './resources.ts'
+import type { ResourceTable } from './resource-table.ts'
 import { decodeProtobuf } from './protobuf.ts'
 import { type FieldValidation, type TypeNode, decode, typeOf } from './schema.ts'
 import { type Matches, both, fieldSelector, labelSelector } from './selectors.ts'
@@ -42,21 +43,19 @@ export class Api {
   readonly #lists: Lists
   readonly #watches: Watches
   readonly #clock: Clock
-  readonly #served: (resource: Resource) => boolean
+  /** OpenAPI documents by their group and version, as of one generation of the resources */
   readonly #documents = new Map<string, string>()
+  #documented = 0
 
-  constructor(
-    registry: Registry,
-    lists: Lists,
-    watches: Watches,
-    clock: Clock,
-    served: (resource: Resource) => boolean,
-  ) {
+  constructor(registry: Registry, lists: Lists, watches: Watches, clock: Clock) {
     this.#registry = registry
     this.#lists = lists
     this.#watches = watches
     this.#clock = clock
-    this.#served = served
+  }
+
+  get #resources(): ResourceTable {
+    return this.#registry.resources
   }
 
   /** @throws ApiFailure */
@@ -64,9 +63,9 @@ export class Api {
     const segments = request.path.split('/').slice(1).map(decodeSegment)
     if (segments.at(-1) === '') segments.pop()
     const [root, ...rest] = segments
-    if (root === 'api' && rest.length >= 2) this.#resources('', rest[0] ?? '', rest.slice(1), request, reply)
+    if (root === 'api' && rest.length >= 2) this.#within('', rest[0] ?? '', rest.slice(1), request, reply)
     else if (root === 'apis' && rest.length >= 3)
-      this.#resources(rest[0] ?? '', rest[1] ?? '', rest.slice(2), request, reply)
+      this.#within(rest[0] ?? '', rest[1] ?? '', rest.slice(2), request, reply)
     else this.#discover(root ?? '', rest, request, reply)
   }
 
@@ -76,6 +75,7 @@ export class Api {
       if (body === undefined) pageNotFound(reply)
       else sendJson(reply, 200, JSON.stringify(body))
     }
+    const resources = this.#resources.served()
     if (root === 'api' || root === 'apis') {
       const core = root === 'api'
       if (rest.length === 0) {
@@ -84,27 +84,29 @@ export class Api {
             reply,
             200,
             'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
-            JSON.stringify(discovery.aggregated(core, this.#served)),
+            JSON.stringify(discovery.aggregated(core, resources)),
           )
         else
           answer(
             core
               ? { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] }
-              : discovery.groupList(this.#served),
+              : discovery.groupList(resources),
           )
-      } else if (!core && rest.length === 1) answer(discovery.group(rest[0] ?? '', this.#served))
-      else answer(discovery.resourceList(core ? (rest[0] ?? '') : rest.join('/'), this.#served))
+      } else if (!core && rest.length === 1) answer(discovery.group(rest[0] ?? '', resources))
+      else answer(discovery.resourceList(core ? (rest[0] ?? '') : rest.join('/'), resources))
       return
     }
     if (root === 'openapi' && rest[0] === 'v3') {
       if (rest.length === 1) {
-        answer(discovery.openApiIndex(this.#served))
+        answer(discovery.openApiIndex(resources))
         return
       }
       const groupVersion = rest.slice(2).join('/')
+      if (this.#documented !== this.#resources.generation) this.#documents.clear()
+      this.#documented = this.#resources.generation
       let text = this.#documents.get(groupVersion)
       if (text === undefined) {
-        const document = discovery.openApiDocument(groupVersion, this.#served)
+        const document = discovery.openApiDocument(groupVersion, resources)
         if (document === undefined) {
           pageNotFound(reply)
           return
@@ -118,12 +120,12 @@ export class Api {
     pageNotFound(reply)
   }
 
-  #resources(group: string, version: string, path: readonly string[], request: ApiRequest, reply: Reply): void {
+  #within(group: string, version: string, path: readonly string[], request: ApiRequest, reply: Reply): void {
     const watchPath = path[0] === 'watch'
     const target = this.#target(group, version, watchPath ? path.slice(1) : path)
     if (target === undefined) {
       const groupVersion = group === '' ? version : `${group}/${version}`
-      if (discovery.resourceList(groupVersion, this.#served) === undefined) {
+      if (discovery.resourceList(groupVersion, this.#resources.served()) === undefined) {
         pageNotFound(reply)
         return
       }
@@ -151,8 +153,8 @@ export class Api {
       plural = 'pods'
       subresource = 'binding'
     }
-    const resource = findResource(group, version, plural)
-    if (resource === undefined || !this.#served(resource)) return undefined
+    const resource = this.#resources.find(group, version, plural)
+    if (resource === undefined) return undefined
     // A namespaced object has one in its path; a cluster's has none. Lists go over all namespaces without.
     if (resource.namespaced ? namespace === '' && name !== '' : namespace !== '') return undefined
     return { resource, namespace, name, subresource }
@@ -357,6 +359,12 @@ export class Api {
   #patch({ resource, namespace, name }: Target, request: ApiRequest, reply: Reply, subresource: '' | 'status'): void {
     const kind = patchKinds.get(request.contentType)
     if (kind === undefined) throw new ApiFailure(415, 'UnsupportedMediaType', '415: Unsupported Media Type', {})
+    if (kind === 'strategic' && resource.custom !== undefined)
+      throw new ApiFailure(
+        415,
+        'UnsupportedMediaType',
+        'the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml',
+      )
     const manager = request.query.get('fieldManager') ?? ''
     if (kind === 'apply' && manager === '')
       throw invalid('meta.k8s.io', 'PatchOptions', '', [
@@ -469,6 +477,7 @@ export class Api {
     const kind = textAt(body, 'kind')
     const apiVersion = textAt(body, 'apiVersion')
     const own = apiVersionOf(resource)
+    if (resource.custom !== undefined) checkCustomKind(resource, body)
     if (kind !== '' && kind !== resource.kind)
       throw badRequest(
         `${kind} in version "${apiVersion || 'v1'}" cannot be handled as a ${resource.kind}: the path is that of ${resource.plural}`,
@@ -497,7 +506,27 @@ export class Api {
   }
 }
 
-const podsRow = findResource('', 'v1', 'pods') as Resource
+/** Objects of custom resources must say what they are. */
+const checkCustomKind = (resource: Resource, body: Json): void => {
+  const kind = textAt(body, 'kind')
+  const name = textAt(body, 'metadata', 'name')
+  if (kind === '') {
+    const text = JSON.stringify(body)
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${resource.kind}): Object 'Kind' is missing in '${text.slice(0, 1_000)}' (${text.slice(0, 64)})`,
+    )
+  }
+  if (kind !== resource.kind)
+    throw invalid(resource.group, kind, name, [
+      {
+        reason: 'FieldValueInvalid',
+        field: 'kind',
+        message: `Invalid value: ${JSON.stringify(kind)}: must be ${resource.kind}`,
+      },
+    ])
+}
+
+const podsRow = builtInNamed('pods')
 
 const pageNotFound = (reply: Reply): void => send(reply, 404, 'text/plain; charset=utf-8', '404 page not found\n')
 

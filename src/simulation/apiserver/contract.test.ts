@@ -2,6 +2,7 @@ import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../../clock/clock.ts'
 import { type ControlPlane, realControlPlane } from '../../../test/real-control-plane.ts'
 import { ContractClient, type ContractTarget, contract } from './contract.ts'
+import { definitionsContract } from './definitions-contract.ts'
 import { startApiServer } from './server.ts'
 
 /** Runs every case in a namespace of its own. */
@@ -17,7 +18,7 @@ const hold = (start: () => Promise<{ target: ContractTarget; stop: () => Promise
     await client.close()
     await stop()
   })
-  for (const [number, held] of contract.entries())
+  for (const [number, held] of [...contract, ...definitionsContract].entries())
     test(held.title, { timeout: 60_000 }, async () => {
       const namespace = `case-${number}`
       await client.post('/api/v1/namespaces', { metadata: { name: namespace } })

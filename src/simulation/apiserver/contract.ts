@@ -10,7 +10,7 @@ export interface ContractTarget {
   readonly ca: string
 }
 
-interface Answer {
+export interface Answer {
   readonly status: number
   readonly headers: Record<string, string | string[] | undefined>
   readonly body: Json
@@ -115,17 +115,17 @@ const binding = (name: string, node: string, metadata: Json = {}): Json => ({
   metadata: { name, ...metadata },
   target: { kind: 'Node', name: node },
 })
-const revisionOf = (object: Json): string => textAt(object, 'metadata', 'resourceVersion')
-const names = (list: Json): string[] => listAt(list, 'items').map((item) => textAt(item, 'metadata', 'name'))
+export const revisionOf = (object: Json): string => textAt(object, 'metadata', 'resourceVersion')
+export const names = (list: Json): string[] => listAt(list, 'items').map((item) => textAt(item, 'metadata', 'name'))
 /** `TYPE name`, as watches say it. */
-const said = (events: readonly Json[]): string[] =>
+export const said = (events: readonly Json[]): string[] =>
   events.map((event) => `${textAt(event, 'type')} ${textAt(event, 'object', 'metadata', 'name')}`)
-const refused = (answer: Answer, status: number, reason: string, message: string | RegExp): void => {
+export const refused = (answer: Answer, status: number, reason: string, message: string | RegExp): void => {
   assert.deepEqual([answer.status, textAt(answer.body, 'reason')], [status, reason], answer.text)
   if (typeof message === 'string') assert.equal(textAt(answer.body, 'message'), message)
   else assert.match(textAt(answer.body, 'message'), message)
 }
-const done = (answer: Answer, status: 200 | 201): Json => {
+export const done = (answer: Answer, status: 200 | 201): Json => {
   assert.equal(answer.status, status, answer.text)
   return answer.body
 }

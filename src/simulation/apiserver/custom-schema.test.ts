@@ -180,10 +180,10 @@ const cases: readonly Case[] = [
   {
     title: 'an integer whose bound has a fraction',
     schema: field({ type: 'integer', maximum: 2.5 }),
-    spec: { x: 3 },
+    spec: { x: 3000000 },
     refused: [
       nowhere('Maximum boundary value must be of type integer (default format) in spec.x'),
-      invalid('3', 'be less than or equal to 2.5'),
+      invalid('3e+06', 'be less than or equal to 2.5'),
     ],
   },
   {

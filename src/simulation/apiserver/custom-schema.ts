@@ -337,29 +337,32 @@ const checkNumber = (schema: Json, types: readonly string[], value: number, path
     return good
   }
   inRange(value, 'Checked')
-  /** What a keyword says, and how it is written: cut to an integer where Go compares integers. */
-  const boundOf = (keyword: string, what: string): [number, string] | undefined => {
+  /** What a keyword says and how both numbers are written: cut to integers where Go compares integers. */
+  const boundOf = (keyword: string, what: string): [bound: number, text: string, written: string] | undefined => {
     const bound = numberAt(schema, keyword)
     if (bound === undefined) return undefined
-    if (!inRange(bound, what) || !isInt64(value)) return [bound, goFloat(bound)]
-    return [Math.trunc(bound), String(Math.trunc(bound))]
+    if (!inRange(bound, what) || !isInt64(value)) return [bound, goFloat(bound), goFloat(value)]
+    return [Math.trunc(bound), String(Math.trunc(bound)), String(value)]
   }
-  const [factor = 1, factorText] = boundOf('multipleOf', 'MultipleOf') ?? []
+  const refuse = (rule: string, written = ''): void => {
+    const text = `${path} in body should be ${rule}`
+    found.add(path, 'FieldValueInvalid', text, `Invalid value: ${written}: ${text}`)
+  }
+  const [factor = 1, factorText, factorWritten] = boundOf('multipleOf', 'MultipleOf') ?? []
   const isMultiple = (): boolean =>
     isInt64(value) && isInt64(factor)
       ? value % factor === 0
       : isNearlyInteger(factor < 1 ? (1 / factor) * value : value / factor)
   if (factor <= 0) found.invalid(path, factor, `factor MultipleOf declared for ${path} must be positive: ${factorText}`)
-  else if (factorText !== undefined && !isMultiple())
-    found.invalid(path, value, `${path} in body should be a multiple of ${factorText}`)
-  const [least, leastText] = boundOf('minimum', 'Minimum boundary') ?? []
+  else if (factorText !== undefined && !isMultiple()) refuse(`a multiple of ${factorText}`, factorWritten)
+  const [least, leastText, leastWritten] = boundOf('minimum', 'Minimum boundary') ?? []
   const above = schema['exclusiveMinimum'] === true
   if (least !== undefined && (value < least || (above && value === least)))
-    found.invalid(path, value, `${path} in body should be greater than ${above ? '' : 'or equal to '}${leastText}`)
-  const [most, mostText] = boundOf('maximum', 'Maximum boundary') ?? []
+    refuse(`greater than ${above ? '' : 'or equal to '}${leastText}`, leastWritten)
+  const [most, mostText, mostWritten] = boundOf('maximum', 'Maximum boundary') ?? []
   const below = schema['exclusiveMaximum'] === true
   if (most !== undefined && (value > most || (below && value === most)))
-    found.invalid(path, value, `${path} in body should be less than ${below ? '' : 'or equal to '}${mostText}`)
+    refuse(`less than ${below ? '' : 'or equal to '}${mostText}`, mostWritten)
   found.passed++
 }
 

@@ -1,4 +1,4 @@
-import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt } from './json.ts'
+import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt, textsAt } from './json.ts'
 
 // What kube-apiserver fills in (core/v1/defaults.go and the DefaultTolerationSeconds admission plugin). Each works in place on
 // an object that nobody else holds yet.
@@ -273,4 +273,27 @@ export const serviceDefaults = (service: ApiObject): void => {
 
 export const disruptionBudgetDefaults = (budget: ApiObject): void => {
   budget['status'] ??= { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 }
+}
+
+/** Names and versions of a CustomResourceDefinition that follow from the others (apiextensions/v1/defaults.go). */
+export const definitionDefaults = (definition: ApiObject): void => {
+  const spec = definition['spec']
+  if (!isJson(spec)) return
+  const names = (spec['names'] ??= {})
+  if (isJson(names) && textAt(names, 'kind') !== '') {
+    fill(names, 'singular', textAt(names, 'kind').toLowerCase())
+    fill(names, 'listKind', `${textAt(names, 'kind')}List`)
+  }
+  spec['conversion'] ??= { strategy: 'None' }
+  // false is all that this version takes
+  delete spec['preserveUnknownFields']
+  const storage = listAt(spec, 'versions').filter((version) => version['storage'] === true)
+  const stored = textsAt(definition, 'status', 'storedVersions')
+  const versions = [...new Set([...stored, ...storage.map((version) => textAt(version, 'name'))])]
+  definition['status'] = {
+    conditions: null,
+    acceptedNames: { plural: '', kind: '' },
+    ...jsonAt(definition, 'status'),
+    ...(versions.length === 0 ? {} : { storedVersions: versions }),
+  }
 }

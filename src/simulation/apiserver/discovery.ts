@@ -1,5 +1,5 @@
-import type { Json } from './json.ts'
-import { type Resource, apiVersionOf, resources } from './resources.ts'
+import { type Json, jsonAt } from './json.ts'
+import { type Resource, apiVersionOf } from './resources.ts'
 import { type Schema, schemas } from './schema.ts'
 
 /** The version of Kubernetes whose API this is. */
@@ -47,16 +47,14 @@ const subresourcesOf = (resource: Resource): Subresource[] => {
 }
 
 /** `v1`, `apps/v1`, ... in the order of the table; core first. */
-export const groupVersions = (served: (resource: Resource) => boolean): string[] => [
-  ...new Set(resources.filter(served).map(apiVersionOf)),
-]
+const groupVersions = (resources: readonly Resource[]): string[] => [...new Set(resources.map(apiVersionOf))]
 
-const inGroupVersion = (groupVersion: string, served: (resource: Resource) => boolean): Resource[] =>
-  resources.filter((resource) => served(resource) && apiVersionOf(resource) === groupVersion)
+const inGroupVersion = (groupVersion: string, resources: readonly Resource[]): Resource[] =>
+  resources.filter((resource) => apiVersionOf(resource) === groupVersion)
 
 /** `GET /api/v1`, `GET /apis/apps/v1` */
-export const resourceList = (groupVersion: string, served: (resource: Resource) => boolean): Json | undefined => {
-  const found = inGroupVersion(groupVersion, served)
+export const resourceList = (groupVersion: string, resources: readonly Resource[]): Json | undefined => {
+  const found = inGroupVersion(groupVersion, resources)
   if (found.length === 0) return undefined
   return {
     kind: 'APIResourceList',
@@ -87,71 +85,75 @@ export const resourceList = (groupVersion: string, served: (resource: Resource) 
 const groupOf = (groupVersion: string): string => (groupVersion.includes('/') ? (groupVersion.split('/')[0] ?? '') : '')
 const versionOf = (groupVersion: string): string => groupVersion.split('/').at(-1) ?? ''
 
-const apiGroup = (groupVersion: string): Json => {
-  const version = { groupVersion, version: versionOf(groupVersion) }
-  return { name: groupOf(groupVersion), versions: [version], preferredVersion: version }
+/** Groups with a name, with their versions, the preferred one first. */
+const groupsOf = (resources: readonly Resource[]): ReadonlyMap<string, string[]> => {
+  const groups = new Map<string, string[]>()
+  for (const groupVersion of groupVersions(resources)) {
+    const group = groupOf(groupVersion)
+    if (group !== '') groups.set(group, [...(groups.get(group) ?? []), groupVersion])
+  }
+  return groups
+}
+
+const apiGroup = (name: string, groupVersions: readonly string[]): Json => {
+  const versions = groupVersions.map((groupVersion) => ({ groupVersion, version: versionOf(groupVersion) }))
+  return { name, versions, preferredVersion: versions[0] }
 }
 
 /** `GET /apis` */
-export const groupList = (served: (resource: Resource) => boolean): Json => ({
+export const groupList = (resources: readonly Resource[]): Json => ({
   kind: 'APIGroupList',
   apiVersion: 'v1',
-  groups: groupVersions(served)
-    .filter((gv) => gv.includes('/'))
-    .map(apiGroup),
+  groups: Array.from(groupsOf(resources), ([name, versions]) => apiGroup(name, versions)),
 })
 
 /** `GET /apis/apps` */
-export const group = (name: string, served: (resource: Resource) => boolean): Json | undefined => {
-  const found = groupVersions(served).find((gv) => gv.includes('/') && groupOf(gv) === name)
-  return found === undefined ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(found) }
+export const group = (name: string, resources: readonly Resource[]): Json | undefined => {
+  const versions = groupsOf(resources).get(name)
+  return versions === undefined ? undefined : { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(name, versions) }
 }
 
 /** `GET /api` and `GET /apis` as clients since 1.26 ask for them: everything in one answer (apidiscovery.k8s.io/v2). */
-export const aggregated = (core: boolean, served: (resource: Resource) => boolean): Json => ({
+export const aggregated = (core: boolean, resources: readonly Resource[]): Json => ({
   kind: 'APIGroupDiscoveryList',
   apiVersion: 'apidiscovery.k8s.io/v2',
   metadata: {},
-  items: groupVersions(served)
-    .filter((gv) => gv.includes('/') !== core)
-    .map((groupVersion) => ({
-      metadata: core ? {} : { name: groupOf(groupVersion) },
-      versions: [
-        {
-          version: versionOf(groupVersion),
-          freshness: 'Current',
-          resources: inGroupVersion(groupVersion, served).map((resource) => ({
-            resource: resource.plural,
-            responseKind: { group: resource.group, version: resource.version, kind: resource.kind },
-            scope: resource.namespaced ? 'Namespaced' : 'Cluster',
-            singularResource: resource.singular,
-            verbs: resource.verbs,
-            ...(resource.shortNames.length === 0 ? {} : { shortNames: resource.shortNames }),
-            ...(resource.categories.length === 0 ? {} : { categories: resource.categories }),
-            subresources: subresourcesOf(resource).map(({ name, kind, verbs, group, version }) => ({
-              subresource: name,
-              responseKind: { group, version, kind },
-              verbs,
-            })),
-          })),
-        },
-      ],
+  items: (core ? [['', ['v1']] as const] : [...groupsOf(resources)]).map(([name, groupVersions]) => ({
+    metadata: core ? {} : { name },
+    versions: groupVersions.map((groupVersion) => ({
+      version: versionOf(groupVersion),
+      freshness: 'Current',
+      resources: inGroupVersion(groupVersion, resources).map((resource) => ({
+        resource: resource.plural,
+        responseKind: { group: resource.group, version: resource.version, kind: resource.kind },
+        scope: resource.namespaced ? 'Namespaced' : 'Cluster',
+        singularResource: resource.singular,
+        verbs: resource.verbs,
+        ...(resource.shortNames.length === 0 ? {} : { shortNames: resource.shortNames }),
+        ...(resource.categories.length === 0 ? {} : { categories: resource.categories }),
+        subresources: subresourcesOf(resource).map(({ name, kind, verbs, group, version }) => ({
+          subresource: name,
+          responseKind: { group, version, kind },
+          verbs,
+        })),
+      })),
     })),
+  })),
 })
 
 const pathOf = (groupVersion: string): string =>
   groupVersion.includes('/') ? `apis/${groupVersion}` : `api/${groupVersion}`
 
 /** `GET /openapi/v3`: where the document of each group is. */
-export const openApiIndex = (served: (resource: Resource) => boolean): Json => ({
+export const openApiIndex = (resources: readonly Resource[]): Json => ({
   paths: Object.fromEntries(
-    groupVersions(served).map((gv) => [pathOf(gv), { serverRelativeURL: `/openapi/v3/${pathOf(gv)}` }]),
+    groupVersions(resources).map((gv) => [pathOf(gv), { serverRelativeURL: `/openapi/v3/${pathOf(gv)}` }]),
   ),
 })
 
 /** `GET /openapi/v3/apis/apps/v1`: as far as kubectl reads it, for validation and `explain`. */
-export const openApiDocument = (groupVersion: string, served: (resource: Resource) => boolean): Json | undefined => {
-  const found = inGroupVersion(groupVersion, served)
+export const openApiDocument = (groupVersion: string, resources: readonly Resource[]): Json | undefined => {
+  const found = inGroupVersion(groupVersion, resources)
   if (found.length === 0) return undefined
   const parameters = ['dryRun', 'fieldManager', 'fieldValidation'].map((name) => ({
     name,
@@ -186,9 +188,36 @@ export const openApiDocument = (groupVersion: string, served: (resource: Resourc
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version: 'v1.37.2' },
     paths,
-    components: { schemas: reachable(found.map((resource) => resource.schemaName)) },
+    components: {
+      schemas: {
+        ...reachable([METADATA, ...found.map((resource) => resource.schemaName)]),
+        ...Object.fromEntries(found.flatMap((resource) => customSchema(resource))),
+      },
+    },
   }
 }
+
+const METADATA = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'
+
+/** A custom resource's schema under its name, with what all objects have. */
+const customSchema = ({ custom, group, kind, schemaName, version }: Resource): [string, Json][] =>
+  custom === undefined
+    ? []
+    : [
+        [
+          schemaName,
+          {
+            ...custom.schema,
+            properties: {
+              apiVersion: { type: 'string' },
+              kind: { type: 'string' },
+              metadata: { allOf: [{ $ref: `#/components/schemas/${METADATA}` }] },
+              ...jsonAt(custom.schema, 'properties'),
+            },
+            'x-kubernetes-group-version-kind': [{ group, version, kind }],
+          },
+        ],
+      ]
 
 /** Schemas with all that they refer to. */
 const reachable = (names: readonly string[]): Record<string, Schema> => {

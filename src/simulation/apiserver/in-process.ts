@@ -3,15 +3,9 @@ import type { ObjectAccess } from './access.ts'
 import { badRequest } from './failure.ts'
 import type { ApiObject, Json } from './json.ts'
 import type { Registry } from './registry.ts'
-import { type Resource, resourceNamed } from './resources.ts'
+import type { Resource } from './resources.ts'
 import { decode } from './schema.ts'
 import type { Change } from './store.ts'
-
-const rowOf = (resource: string): Resource => {
-  const found = resourceNamed(resource)
-  if (found === undefined) throw badRequest(`there is no resource ${resource}`)
-  return found
-}
 
 /** `ObjectAccess` over the registry that the HTTP side uses too. */
 export class InProcessAccess implements ObjectAccess {
@@ -21,14 +15,20 @@ export class InProcessAccess implements ObjectAccess {
     this.#registry = registry
   }
 
+  #rowOf(resource: string): Resource {
+    const found = this.#registry.resources.named(resource)
+    if (found === undefined) throw badRequest(`there is no resource ${resource}`)
+    return found
+  }
+
   get(resource: string, namespace: string, name: string): KubeObject | undefined {
-    const row = rowOf(resource)
+    const row = this.#rowOf(resource)
     const object = this.#registry.find(row, namespace, name)?.object
     return object === undefined || row.toWire === undefined ? object : row.toWire(object)
   }
 
   list(resource: string): readonly KubeObject[] {
-    const row = rowOf(resource)
+    const row = this.#rowOf(resource)
     const { toWire } = row
     return Array.from(this.#registry.collection(row).entries.values(), ({ object }) =>
       toWire === undefined ? object : toWire(object),
@@ -36,7 +36,7 @@ export class InProcessAccess implements ObjectAccess {
   }
 
   create(resource: string, object: KubeObject): KubeObject {
-    const row = rowOf(resource)
+    const row = this.#rowOf(resource)
     // A copy: defaults are filled in deep within.
     const own = structuredClone(object) as ApiObject
     const body: ApiObject = { ...own, metadata: own.metadata ?? {} }
@@ -49,7 +49,7 @@ export class InProcessAccess implements ObjectAccess {
   }
 
   update(resource: string, object: KubeObject, subresource?: 'status'): KubeObject {
-    const row = rowOf(resource)
+    const row = this.#rowOf(resource)
     const body: ApiObject = { ...object, metadata: { ...object.metadata } }
     const { namespace = '', name = '' } = body.metadata
     // What the caller took over from the stored object is in its stored form already.
@@ -68,7 +68,7 @@ export class InProcessAccess implements ObjectAccess {
 
   remove(resource: string, namespace: string, name: string, gracePeriodSeconds?: number): void {
     this.#registry.remove(
-      rowOf(resource),
+      this.#rowOf(resource),
       namespace,
       name,
       gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds },
@@ -76,7 +76,7 @@ export class InProcessAccess implements ObjectAccess {
   }
 
   subscribe(resource: string, listener: (event: WatchEvent<KubeObject>) => void): () => void {
-    const row = rowOf(resource)
+    const row = this.#rowOf(resource)
     const { toWire } = row
     const { listeners } = this.#registry.collection(row)
     const own = ({ type, entry }: Change): void =>

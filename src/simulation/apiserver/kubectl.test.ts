@@ -19,6 +19,31 @@ spec:
   - {name: main, image: "example.com/app:1", ports: [{containerPort: 80}]}
 `
 
+const definitionYaml = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gpujobs.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: gpujobs, kind: GPUJob, shortNames: [gj]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              gpus: {type: integer, minimum: 1, description: How many of them.}
+              type: {type: string, default: any}
+    additionalPrinterColumns:
+    - {name: GPUs, type: integer, jsonPath: .spec.gpus}
+    - {name: Type, type: string, jsonPath: .spec.type}
+`
+
 describe('kubectl against the embedded API server', { skip, timeout: 120_000 }, () => {
   let server: EmbeddedApiServer
   const folder = mkdtempSync(join(tmpdir(), 'stowage-kubectl-'))
@@ -225,6 +250,32 @@ describe('kubectl against the embedded API server', { skip, timeout: 120_000 }, 
     const { code, output } = await run(['logs', 'web'])
     assert.equal(code, 1)
     assert.match(output, /pods\/log is not available/)
+  })
+
+  test('a definition is applied, and its objects are applied, read, explained and gone like any other', async () => {
+    const definition = file('definition.yaml', definitionYaml)
+    assert.match(await kubectl('apply', '-f', definition), /gpujobs\.example\.com created/)
+    await kubectl('wait', '--for', 'condition=Established', 'crd/gpujobs.example.com', '--timeout', '10s')
+    assert.match(await kubectl('get', 'crd'), /gpujobs\.example\.com/)
+    const job = file('job.yaml', 'apiVersion: example.com/v1\nkind: GPUJob\nmetadata: {name: j}\nspec: {gpus: 2}\n')
+    assert.equal(await kubectl('apply', '-f', job), 'gpujob.example.com/j created\n')
+    assert.equal(await kubectl('apply', '-f', job), 'gpujob.example.com/j unchanged\n')
+    assert.deepEqual(words(await kubectl('get', 'gj')), ['NAME|GPUS|TYPE', 'j|2|any'])
+    assert.equal(await kubectl('get', 'gpujobs', '-A', '-o', 'jsonpath={.items[*].spec.type}'), 'any')
+    assert.match(await kubectl('explain', 'gpujob.spec.gpus'), /FIELD: gpus <integer>[^]*How many of them/)
+    assert.equal(
+      await kubectl('patch', 'gj', 'j', '--type', 'merge', '-p', '{"spec":{"gpus":3}}'),
+      'gpujob.example.com/j patched\n',
+    )
+    file('job.yaml', 'apiVersion: example.com/v1\nkind: GPUJob\nmetadata: {name: j}\nspec: {gpu: 2}\n')
+    assert.match((await run(['apply', '-f', job])).output, /unknown field "spec\.gpu"/)
+    file('job.yaml', 'apiVersion: example.com/v1\nkind: GPUJob\nmetadata: {name: j}\nspec: {gpus: 0}\n')
+    assert.match(
+      (await run(['apply', '-f', job])).output,
+      /spec\.gpus: Invalid value: 0: spec\.gpus in body should be greater than or equal to 1/,
+    )
+    assert.match(await kubectl('delete', 'crd', 'gpujobs.example.com'), /gpujobs\.example\.com" deleted/)
+    assert.match((await run(['get', 'gpujobs'])).output, /could not find the requested resource/)
   })
 
   test('delete, and what is gone cannot be found', async () => {

@@ -5,7 +5,16 @@ import { labelSelectorMatches } from '../../cluster/labels.ts'
 import type { Condition, LabelSelector, PodSpec, PodStatus } from '../../cluster/objects.ts'
 import { ApiFailure, alreadyExists, badRequest, conflict, forbidden, invalid, notFound, staleWrite } from './failure.ts'
 import { type ApiObject, type Json, at, jsonAt, numberAt, textAt } from './json.ts'
-import { type Resource, apiVersionOf, resourceNamed, resources } from './resources.ts'
+import {
+  CLEANUP_FINALIZER,
+  isEstablished,
+  isNewGeneration,
+  resourcesOf,
+  statusWithNames,
+  terminatingStatus,
+} from './definitions.ts'
+import { type Resource, apiVersionOf, builtInNamed, collectionOf } from './resources.ts'
+import type { ResourceTable } from './resource-table.ts'
 import type { Collection, Entry, Store } from './store.ts'
 import { FieldErrors } from './validation/field-errors.ts'
 import { systemPriorities } from './validation/kinds.ts'
@@ -27,14 +36,11 @@ export interface Deletion {
   readonly gone: boolean
 }
 
-const row = (name: string): Resource => {
-  const found = resourceNamed(name)
-  if (found === undefined) throw new RangeError(`there is no resource ${name}`)
-  return found
-}
-const pods = row('pods')
-const namespaces = row('namespaces')
-const priorityClasses = row('priorityclasses.scheduling.k8s.io')
+const pods = builtInNamed('pods')
+const events = builtInNamed('events')
+const namespaces = builtInNamed('namespaces')
+const priorityClasses = builtInNamed('priorityclasses.scheduling.k8s.io')
+const definitions = builtInNamed('customresourcedefinitions.apiextensions.k8s.io')
 const initialNamespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lease']
 const undeletable = new Set(['default', 'kube-system', 'kube-public'])
 
@@ -50,13 +56,15 @@ const eventLimit = 50_000
  */
 export class Registry {
   readonly store: Store
+  readonly resources: ResourceTable
   readonly #clock: Clock
   readonly #random: Random
   readonly #terminating = new Set<string>()
   #sweep: Timer | undefined
 
-  constructor(store: Store, clock: Clock, random: Random) {
+  constructor(store: Store, resources: ResourceTable, clock: Clock, random: Random) {
     this.store = store
+    this.resources = resources
     this.#clock = clock
     this.#random = random
     for (const name of initialNamespaces) this.create(namespaces, '', { metadata: { name } })
@@ -118,16 +126,17 @@ export class Registry {
       metadata: orderMetadata(metadata),
       ...withoutHead(body),
     }
-    if (resource.storedIn !== ownCollection(resource)) {
-      object.kind = row(resource.storedIn).kind
-      object.apiVersion = apiVersionOf(row(resource.storedIn))
+    const stored = this.#storedAs(resource)
+    if (stored !== resource) {
+      object.kind = stored.kind
+      object.apiVersion = apiVersionOf(stored)
     }
     if (resource === pods) this.#admitPriority(object)
     const errors = new FieldErrors()
     checkMetadata(object, resource.namespaced, resource.nameRule, errors)
     resource.validate(object, errors)
     // Events of either group are refused under the one name of the stored kind.
-    if (errors.found.length > 0) throw invalid(row(resource.storedIn).group, resource.kind, name, errors.found)
+    if (errors.found.length > 0) throw invalid(stored.group, resource.kind, name, errors.found)
     const key = resource.namespaced ? `${namespace}/${name}` : name
     const collection = this.collection(resource)
     const present = collection.entries.get(key)
@@ -136,6 +145,7 @@ export class Registry {
     if (options.dryRun === true) return object
     this.store.put(collection, key, object)
     if (resource.storedIn === 'events') this.#boundEvents(collection)
+    if (resource === definitions) this.#defineAll()
     return object
   }
 
@@ -191,7 +201,10 @@ export class Registry {
       if (kept[field] !== undefined) Object.assign(metadata, { [field]: kept[field] })
     }
     const rest = subresource === 'status' ? { ...withoutHead(old), status: body['status'] ?? {} } : withoutHead(body)
-    if (subresource === '' && resource.hasStatus && old['status'] !== undefined) rest['status'] = old['status']
+    if (subresource === '' && resource.hasStatus) {
+      if (old['status'] !== undefined) rest['status'] = old['status']
+      else if (resource.custom !== undefined) delete rest['status']
+    }
     const object: ApiObject = {
       kind: old.kind ?? resource.kind,
       apiVersion: old.apiVersion ?? apiVersionOf(resource),
@@ -204,16 +217,21 @@ export class Registry {
       resource.updateDefaults(object, old)
       checkMetadata(object, resource.namespaced, resource.nameRule, errors)
       checkMetadataUpdate(object, old, errors)
-      if (object['spec'] !== old['spec'] || object['spec'] === undefined) resource.validate(object, errors)
+      if (object['spec'] !== old['spec'] || object['spec'] === undefined || resource.custom !== undefined)
+        resource.validate(object, errors)
       resource.validateUpdate(object, old, errors)
-      if (resource.generation && !isDeepStrictEqual(object['spec'], old['spec']))
-        object.metadata.generation = (kept.generation ?? 0) + 1
+      const isNew =
+        resource.custom === undefined
+          ? !isDeepStrictEqual(object['spec'], old['spec'])
+          : isNewGeneration(object, old, resource.hasStatus)
+      if (resource.generation && isNew) object.metadata.generation = (kept.generation ?? 0) + 1
     }
-    if (errors.found.length > 0) throw invalid(row(resource.storedIn).group, resource.kind, name, errors.found)
+    if (errors.found.length > 0) throw invalid(this.#storedAs(resource).group, resource.kind, name, errors.found)
     // A write that changes nothing is none: no new resourceVersion, no event.
     if (options.dryRun === true) return object
     if (isDeepStrictEqual(object, old)) return old
     const written = this.store.put(this.collection(resource), entry.key, object)
+    if (resource === definitions) this.#defineAll()
     if (
       object.metadata.deletionTimestamp !== undefined &&
       (object.metadata.finalizers ?? []).length === 0 &&
@@ -238,6 +256,7 @@ export class Registry {
     precondition('UID', options.uid, metadata.uid, 'deleted and then recreated')
     precondition('ResourceVersion', options.resourceVersion, metadata.resourceVersion, 'modified')
     if (resource === namespaces) return this.#removeNamespace(entry, options)
+    if (resource === definitions) return this.#removeDefinition(entry, options)
     const graceSeconds = resource.graceful ? graceOf(entry.object, options.gracePeriodSeconds) : 0
     const finalized = (metadata.finalizers ?? []).length > 0
     const lingers = graceSeconds > 0 || finalized
@@ -444,7 +463,63 @@ export class Registry {
     const { namespace } = object.metadata
     if (resource.namespaced && namespace !== undefined && this.#terminating.has(namespace))
       this.#finishNamespace(namespace)
+    if (resource === definitions) this.#defineAll()
+    else if (resource.custom !== undefined) this.#finishDefinition(resource.storedIn)
     return object
+  }
+
+  /** The resource under whose name and version objects are stored: that of `resource`, but for events. */
+  #storedAs(resource: Resource): Resource {
+    return resource.storedIn === collectionOf(resource) ? resource : builtInNamed(resource.storedIn)
+  }
+
+  /** Gives definitions the names that they may have, and serves what is established. */
+  #defineAll(): void {
+    const now = this.timestamp()
+    const collection = this.collection(definitions)
+    for (const { key, object } of collection.entries.values()) {
+      const others = Array.from(collection.entries.values(), (other) => other.object).filter(
+        (other) => other !== object && textAt(other, 'spec', 'group') === textAt(object, 'spec', 'group'),
+      )
+      const status = statusWithNames(object, others, now)
+      if (object.metadata.deletionTimestamp === undefined && !isDeepStrictEqual(status, object['status']))
+        this.store.put(collection, key, { ...object, metadata: { ...object.metadata }, status })
+    }
+    const established = Array.from(collection.entries.values(), ({ object }) => object).filter(isEstablished)
+    this.resources.define(established.flatMap(resourcesOf))
+  }
+
+  /** A definition takes its objects with it, and goes when the last of them has gone. */
+  #removeDefinition(entry: Entry, options: DeleteOptions): Deletion {
+    const { object } = entry
+    if (options.dryRun === true || object.metadata.deletionTimestamp !== undefined) return { object, gone: false }
+    const now = this.timestamp()
+    const finalizers = [...new Set([...(object.metadata.finalizers ?? []), CLEANUP_FINALIZER])]
+    const marked = this.store.put(this.collection(definitions), entry.key, {
+      ...object,
+      metadata: orderMetadata({ ...object.metadata, deletionTimestamp: now, finalizers }),
+      status: terminatingStatus(object, now),
+    })
+    const resource = this.resources.named(entry.key)
+    if (resource?.custom !== undefined)
+      for (const { object: one } of this.collection(resource).sorted()) {
+        const { name = '', namespace = '' } = one.metadata
+        if (this.find(resource, namespace, name) !== undefined) this.remove(resource, namespace, name)
+      }
+    this.#finishDefinition(entry.key)
+    return { object: marked.object, gone: false }
+  }
+
+  #finishDefinition(name: string): void {
+    const entry = this.find(definitions, '', name)
+    if (entry?.object.metadata.deletionTimestamp === undefined) return
+    if (this.store.collection(name).entries.size > 0) return
+    const { metadata } = entry.object
+    const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== CLEANUP_FINALIZER)
+    const object = { ...entry.object, metadata: orderMetadata({ ...metadata, finalizers }) }
+    if (finalizers.length === 0) this.#removeFinally(definitions, entry, object)
+    else if (finalizers.length < (metadata.finalizers ?? []).length)
+      this.store.put(this.collection(definitions), name, object)
   }
 
   #removeNamespace(entry: Entry, options: DeleteOptions): Deletion {
@@ -459,8 +534,8 @@ export class Registry {
       status: { phase: 'Terminating' },
     })
     this.#terminating.add(name)
-    for (const resource of resources) {
-      if (!resource.namespaced || resource.storedIn !== ownCollection(resource)) continue
+    for (const resource of this.resources.all()) {
+      if (!resource.namespaced || this.#storedAs(resource) !== resource) continue
       for (const { object } of this.collection(resource).within(`${name}/`))
         if (this.find(resource, name, object.metadata.name ?? '') !== undefined)
           this.remove(resource, name, object.metadata.name ?? '')
@@ -471,7 +546,8 @@ export class Registry {
 
   /** A terminating namespace goes when nothing is left in it. */
   #finishNamespace(name: string): void {
-    for (const resource of resources) if (resource.namespaced && this.collection(resource).hasWithin(`${name}/`)) return
+    for (const resource of this.resources.all())
+      if (resource.namespaced && this.collection(resource).hasWithin(`${name}/`)) return
     const entry = this.find(namespaces, '', name)
     if (entry === undefined || !this.#terminating.delete(name)) return
     this.#removeFinally(namespaces, entry)
@@ -480,7 +556,7 @@ export class Registry {
   #boundEvents(collection: Collection): void {
     if (collection.entries.size > eventLimit) {
       const oldest = collection.entries.values().next().value
-      if (oldest !== undefined) this.#removeFinally(row('events'), oldest)
+      if (oldest !== undefined) this.#removeFinally(events, oldest)
     }
     this.#sweep ??= this.#clock.after(eventSweepMs, () => this.#expireEvents(collection))
   }
@@ -494,13 +570,11 @@ export class Registry {
         textAt(entry.object, 'series', 'lastObservedTime') ||
         textAt(entry.object, 'lastTimestamp') ||
         (entry.object.metadata.creationTimestamp ?? '')
-      if (Date.parse(seen) < beforeMs) this.#removeFinally(row('events'), entry)
+      if (Date.parse(seen) < beforeMs) this.#removeFinally(events, entry)
     }
     if (collection.entries.size > 0) this.#sweep = this.#clock.after(eventSweepMs, () => this.#expireEvents(collection))
   }
 }
-
-const ownCollection = ({ group, plural }: Resource): string => (group === '' ? plural : `${plural}.${group}`)
 
 const withoutHead = ({ kind: _kind, apiVersion: _version, metadata: _metadata, ...rest }: ApiObject): Json => rest
 

@@ -1,16 +1,34 @@
 import * as defaults from './defaults.ts'
 import { eventDefaults, fromEventsV1, toEventsV1 } from './event-forms.ts'
-import type { ApiObject } from './json.ts'
+import type { ApiObject, Json } from './json.ts'
 import { type TypeNode, schemaNameOf, typeOf } from './schema.ts'
 import type { FieldErrors } from './validation/field-errors.ts'
 import * as kinds from './validation/kinds.ts'
 import type { NameRule } from './validation/metadata.ts'
+import { checkDefinition, checkDefinitionUpdate } from './validation/definition.ts'
 import { checkPodStatusUpdate, checkPodUpdate } from './validation/pod.ts'
 
 const allVerbs = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'] as const
 type Verb = (typeof allVerbs)[number]
 
-/** One row of the table below: all that the server knows about a resource. */
+/** A column of `kubectl get` as a CustomResourceDefinition describes it. */
+export interface PrinterColumn {
+  readonly name: string
+  readonly type: string
+  readonly jsonPath: string
+  readonly format?: string
+  readonly description?: string
+  readonly priority?: number
+}
+
+/** What only resources have that a CustomResourceDefinition defines. */
+export interface Custom {
+  /** of the version, in OpenAPI */
+  readonly schema: Json
+  readonly printerColumns: readonly PrinterColumn[]
+}
+
+/** All that the server knows about a resource. */
 export interface Resource {
   readonly group: string
   readonly version: string
@@ -50,15 +68,24 @@ export interface Resource {
   /** from the form on the wire to the stored one and back, where they differ */
   readonly fromWire: ((object: ApiObject) => ApiObject) | undefined
   readonly toWire: ((object: ApiObject) => ApiObject) | undefined
+  /** undefined: it is built in */
+  readonly custom: Custom | undefined
 }
 
 type Row = Pick<Resource, 'group' | 'kind' | 'plural'> & Partial<Resource> & { clusterWide?: boolean }
 
 const nothing = (): void => undefined
 
-const resource = (row: Row): Resource => {
+export const apiVersionOf = ({ group, version }: Pick<Resource, 'group' | 'version'>): string =>
+  group === '' ? version : `${group}/${version}`
+
+/** `pods`, `leases.coordination.k8s.io` */
+export const collectionOf = ({ group, plural }: Pick<Resource, 'group' | 'plural'>): string =>
+  group === '' ? plural : `${plural}.${group}`
+
+/** A resource with what a row leaves out. */
+export const resource = (row: Row): Resource => {
   const version = row.version ?? 'v1'
-  const stored = row.group === '' ? row.plural : `${row.plural}.${row.group}`
   let type: TypeNode | undefined
   const schemaName = schemaNameOf(row.group, version, row.kind)
   return {
@@ -75,7 +102,7 @@ const resource = (row: Row): Resource => {
     unconditionalUpdate: true,
     returnsDeleted: false,
     graceful: false,
-    storedIn: stored,
+    storedIn: collectionOf(row),
     schemaName,
     get type() {
       type ??= typeOf(schemaName)
@@ -88,6 +115,7 @@ const resource = (row: Row): Resource => {
     updateStatus: nothing,
     fromWire: undefined,
     toWire: undefined,
+    custom: undefined,
     ...row,
   }
 }
@@ -127,8 +155,8 @@ const workload = {
   validate: kinds.checkWorkload,
 }
 
-/** Every resource that is served. To add one, add its row. */
-export const resources: readonly Resource[] = [
+/** Every resource that is built in. To add one, add its row. */
+export const builtIn: readonly Resource[] = [
   resource({
     group: '',
     kind: 'Namespace',
@@ -358,6 +386,25 @@ export const resources: readonly Resource[] = [
     hasStatus: true,
   }),
   resource({
+    group: 'apiextensions.k8s.io',
+    kind: 'CustomResourceDefinition',
+    plural: 'customresourcedefinitions',
+    clusterWide: true,
+    returnsDeleted: true,
+    shortNames: ['crd', 'crds'],
+    categories: ['api-extensions'],
+    hasStatus: true,
+    generation: true,
+    unconditionalUpdate: false,
+    defaults: (definition) => {
+      delete definition['status']
+      defaults.definitionDefaults(definition)
+    },
+    updateDefaults: defaults.definitionDefaults,
+    validate: checkDefinition,
+    validateUpdate: checkDefinitionUpdate,
+  }),
+  resource({
     group: 'metrics.k8s.io',
     version: 'v1beta1',
     kind: 'NodeMetrics',
@@ -376,17 +423,11 @@ export const resources: readonly Resource[] = [
   }),
 ]
 
-const byPath = new Map(resources.map((row) => [`${row.group}/${row.version}/${row.plural}`, row]))
-const byCollection = new Map(
-  resources.map((row) => [row.group === '' ? row.plural : `${row.plural}.${row.group}`, row]),
-)
+const byCollection = new Map(builtIn.map((row) => [collectionOf(row), row]))
 
-/** @returns the resource that a path names, if there is one */
-export const findResource = (group: string, version: string, plural: string): Resource | undefined =>
-  byPath.get(`${group}/${version}/${plural}`)
-
-/** @param name `pods`, `leases.coordination.k8s.io` */
-export const resourceNamed = (name: string): Resource | undefined => byCollection.get(name)
-
-export const apiVersionOf = ({ group, version }: Pick<Resource, 'group' | 'version'>): string =>
-  group === '' ? version : `${group}/${version}`
+/** @param name `pods`, `leases.coordination.k8s.io` @throws RangeError */
+export const builtInNamed = (name: string): Resource => {
+  const found = byCollection.get(name)
+  if (found === undefined) throw new RangeError(`there is no built-in resource ${name}`)
+  return found
+}

@@ -22,6 +22,9 @@ export interface Schema {
   'x-kubernetes-patch-strategy'?: string
   'x-kubernetes-list-type'?: string
   'x-kubernetes-list-map-keys'?: string[]
+  'x-kubernetes-int-or-string'?: boolean
+  'x-kubernetes-preserve-unknown-fields'?: boolean
+  'x-kubernetes-embedded-resource'?: boolean
   'x-kubernetes-group-version-kind'?: { group: string; version: string; kind: string }[]
 }
 
@@ -49,6 +52,8 @@ export interface TypeNode {
   readonly fields: ReadonlyMap<string, FieldNode>
   /** of maps and lists */
   readonly element: TypeNode | undefined
+  /** of a custom resource: what has another type is left as it is, for validation to complain about */
+  readonly custom?: { readonly keepsUnknown: boolean }
 }
 export interface FieldNode {
   readonly type: TypeNode
@@ -142,6 +147,49 @@ const compileField = (schema: Schema): FieldNode => {
 export const typeOf = (schemaName: string): TypeNode =>
   schemas().has(schemaName) ? compileNamed(schemaName) : anything
 
+const METADATA = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'
+const asField = (type: TypeNode): FieldNode => ({ type, mergeKey: undefined, mergesValues: false, retainsKeys: false })
+
+/** What stays of a custom object by its structural schema, and how its lists merge. */
+const compileCustom = (schema: Schema, goName: string): TypeNode => {
+  const keepsUnknown = schema['x-kubernetes-preserve-unknown-fields'] === true
+  const custom = { keepsUnknown }
+  if (schema['x-kubernetes-int-or-string'] === true) return anything
+  if (schema.type === 'array') {
+    const element = compileCustom(schema.items ?? {}, goName)
+    return { shape: 'list', name: '', goName, fields: anything.fields, element, custom }
+  }
+  const others: unknown = schema.additionalProperties
+  if (schema.type !== 'object' || others === true) return anything
+  if (typeof others === 'object' && others !== null) {
+    const element = compileCustom(others, goName)
+    return { shape: 'map', name: '', goName, fields: anything.fields, element, custom }
+  }
+  const fields = new Map<string, FieldNode>()
+  if (schema['x-kubernetes-embedded-resource'] === true)
+    for (const field of ['apiVersion', 'kind', 'metadata']) fields.set(field, asField(anything))
+  for (const [field, inner] of Object.entries(schema.properties ?? {})) {
+    const keys = inner['x-kubernetes-list-map-keys']
+    const isMap = inner['x-kubernetes-list-type'] === 'map' && keys?.length === 1
+    fields.set(field, {
+      type: compileCustom(inner, goName),
+      mergeKey: isMap ? keys[0] : undefined,
+      mergesValues: inner['x-kubernetes-list-type'] === 'set',
+      retainsKeys: false,
+    })
+  }
+  return { shape: 'struct', name: '', goName, fields, element: undefined, custom }
+}
+
+/** The type of a custom resource's objects. @param schema of its version */
+export const customTypeOf = (schema: Schema, kind: string): TypeNode => {
+  const root = compileCustom({ ...schema, type: 'object' }, kind)
+  const fields = new Map(root.fields)
+  for (const field of ['apiVersion', 'kind']) fields.set(field, asField(anything))
+  fields.set('metadata', asField(compileNamed(METADATA)))
+  return { ...root, shape: 'struct', fields, element: undefined }
+}
+
 const jsonTypeOf = (value: unknown): string =>
   Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value
 
@@ -155,7 +203,8 @@ const decodeValue = (
   unknown: string[],
 ): unknown => {
   if (value === null || type.shape === 'any') return value
-  const mismatch = (): never => {
+  const mismatch = (): unknown => {
+    if (type.custom !== undefined) return value
     const where = goPath === '' ? 'Go value' : `Go struct field ${struct}.${goPath}`
     throw new TypeError(`json: cannot unmarshal ${jsonTypeOf(value)} into ${where} of type ${type.goName}`)
   }
@@ -167,6 +216,7 @@ const decodeValue = (
         const known = type.fields.get(field)
         const fieldPath = path === '' ? field : `${path}.${field}`
         if (known === undefined) {
+          if (type.custom?.keepsUnknown === true) continue
           if (unknown.length < 100) unknown.push(fieldPath)
           delete value[field]
           continue
@@ -176,12 +226,13 @@ const decodeValue = (
           value[field],
           name,
           fieldPath,
-          goPath === '' ? field : `${goPath}.${field}`,
+          type.custom !== undefined ? '' : goPath === '' ? field : `${goPath}.${field}`,
           unknown,
         )
         // Go writes some times that are unset as null (lastProbeTime of conditions); all else that is null is left out.
-        if (decoded === null && known.type.shape !== 'time') delete value[field]
-        else value[field] = decoded
+        // What may be null in a custom object its schema says.
+        if (decoded === null && known.type.shape !== 'time' && type.custom === undefined) delete value[field]
+        else put(value, field, decoded)
       }
       return value
     }
@@ -202,7 +253,7 @@ const decodeValue = (
       const element = type.element ?? anything
       for (let i = 0; i < items.length; i++) {
         items[i] = decodeValue(element, items[i], struct, `${path}[${i}]`, goPath, unknown)
-        if (items[i] === null)
+        if (items[i] === null && type.custom === undefined)
           items[i] = element.shape === 'struct' || element.shape === 'map' ? {} : element.shape === 'string' ? '' : 0
       }
       return value

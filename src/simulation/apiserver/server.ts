@@ -21,7 +21,7 @@ import { InProcessAccess } from './in-process.ts'
 import { Lists } from './list.ts'
 import { Registry } from './registry.ts'
 import { type Reply, send, sendJson } from './reply.ts'
-import type { Resource } from './resources.ts'
+import { ResourceTable } from './resource-table.ts'
 import { Store } from './store.ts'
 import { type NodeUsage, UsageMeasurements } from './usage.ts'
 import { Watches } from './watch.ts'
@@ -91,12 +91,12 @@ export class EmbeddedApiServer {
     this.#log = options.log ?? (() => undefined)
     this.#port = options.port ?? 0
     const store = new Store()
-    this.#registry = new Registry(store, this.#clock, random.fork())
+    this.#usage = new UsageMeasurements(store, this.#clock)
+    const resources = new ResourceTable(({ group }) => group !== 'metrics.k8s.io' || this.#usage.known)
+    this.#registry = new Registry(store, resources, this.#clock, random.fork())
     this.#lists = new Lists(store)
     this.#watches = new Watches(store, this.#clock, random.fork())
-    this.#usage = new UsageMeasurements(store, this.#clock)
-    const served = (resource: Resource): boolean => resource.group !== 'metrics.k8s.io' || this.#usage.known
-    this.#api = new Api(this.#registry, this.#lists, this.#watches, this.#clock, served)
+    this.#api = new Api(this.#registry, this.#lists, this.#watches, this.#clock)
     this.objects = new InProcessAccess(this.#registry)
     this.faults = new Faults(random.fork(), {
       cut: () => this.#watches.cut(),

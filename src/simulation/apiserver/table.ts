@@ -1,5 +1,7 @@
 import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt, textsAt } from './json.ts'
-import type { Resource } from './resources.ts'
+import { isEstablished } from './definitions.ts'
+import { valueAtPath } from './printer-columns.ts'
+import type { PrinterColumn, Resource } from './resources.ts'
 
 // The columns of `kubectl get`, as pkg/printers/internalversion of Kubernetes has them.
 
@@ -433,10 +435,78 @@ const layouts = new Map<string, Layout>([
       templateWide,
     ),
   ],
+  [
+    'customresourcedefinitions.apiextensions.k8s.io',
+    {
+      columns: columns('Name', 'Scope', 'Versions', 'Created At', '+Group', '+Kind', '+ShortNames', '+Established').map(
+        (column) =>
+          column.name === 'Created At'
+            ? { ...column, type: 'date' }
+            : column.name === 'Established'
+              ? { ...column, type: 'boolean' }
+              : column,
+      ),
+      cells: (object) => [
+        nameOf(object),
+        textAt(object, 'spec', 'scope'),
+        listAt(object, 'spec', 'versions')
+          .filter((version) => version['served'] === true)
+          .map((version) => `${textAt(version, 'name')}${version['storage'] === true ? '(storage)' : ''}`)
+          .sort()
+          .join(','),
+        object.metadata.creationTimestamp ?? '',
+        textAt(object, 'spec', 'group'),
+        textAt(object, 'spec', 'names', 'kind'),
+        textsAt(object, 'spec', 'names', 'shortNames').join(','),
+        isEstablished(object),
+      ],
+    },
+  ],
   ['csinodes.storage.k8s.io', namesAnd(['#Drivers'], (object) => [listAt(object, 'spec', 'drivers').length])],
 ])
 
-const layoutOf = ({ storedIn }: Resource): Layout => layouts.get(storedIn) ?? fallback
+/** A cell of a column whose definition says of what type it is; null where the value is of another. */
+const customCell = ({ jsonPath, type }: PrinterColumn, object: ApiObject, nowMs: number): Cell => {
+  const value = valueAtPath(object, jsonPath)
+  if (value === undefined || value === null) return null
+  switch (type) {
+    case 'string':
+      return typeof value === 'string' ? value : JSON.stringify(value)
+    case 'integer':
+      return typeof value === 'number' ? Math.trunc(value) : null
+    case 'number':
+      return typeof value === 'number' ? value : null
+    case 'boolean':
+      return typeof value === 'boolean' ? value : null
+    case 'date':
+      return typeof value !== 'string' ? null : Number.isNaN(Date.parse(value)) ? '<invalid>' : ago(value, nowMs)
+    default:
+      return null
+  }
+}
+
+const customLayout = (printed: readonly PrinterColumn[]): Layout => ({
+  columns: [
+    ...columns('Name'),
+    ...printed.map(({ description = '', format = '', jsonPath, name, priority = 0, type }) => ({
+      name,
+      // what other types there are `customCell` does not know either
+      type: type as Column['type'],
+      format,
+      description: description || `Custom resource definition column (in JSONPath format): ${jsonPath}`,
+      priority,
+    })),
+  ],
+  cells: (object, nowMs) => [nameOf(object), ...printed.map((column) => customCell(column, object, nowMs))],
+})
+const customLayouts = new WeakMap<Resource, Layout>()
+
+const layoutOf = (resource: Resource): Layout => {
+  if (resource.custom === undefined) return layouts.get(resource.storedIn) ?? fallback
+  let layout = customLayouts.get(resource)
+  if (layout === undefined) customLayouts.set(resource, (layout = customLayout(resource.custom.printerColumns)))
+  return layout
+}
 
 export const columnsOf = (resource: Resource): readonly Column[] => layoutOf(resource).columns
 export const rowOf = (resource: Resource, object: ApiObject, nowMs: number): Cell[] =>

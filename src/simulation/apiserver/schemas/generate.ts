@@ -6,6 +6,7 @@ import { join } from 'node:path'
 const folder = process.argv[2] ?? '.'
 const groupVersions = [
   'api__v1',
+  'apis__apiextensions.k8s.io__v1',
   'apis__apps__v1',
   'apis__coordination.k8s.io__v1',
   'apis__events.k8s.io__v1',
