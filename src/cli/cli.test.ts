@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { systemClock } from '../clock/clock.ts'
+import { decision } from '../decisions/record.fixture.ts'
+import { openDecisionStore } from '../decisions/store.ts'
 import type { RunReport } from '../system/run-report.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'stowage-cli-'))
@@ -192,6 +195,35 @@ describe('stowage explain', () => {
     assert.match(nobody.stderr, /no decision about pod default\/nobody/)
     child.kill('SIGTERM')
     assert.equal((await finished).code, 0)
+  })
+})
+
+describe('stowage explain of what earlier runs kept', () => {
+  const state = join(home, 'stowage')
+  const storeOf = (digits: string): string => join(state, `decisions-${digits.repeat(12)}.sqlite`)
+  const broken = storeOf('b')
+
+  it('passes over a store that is broken, and says so only where no other one tells', TIMEOUT, async () => {
+    mkdirSync(state, { recursive: true })
+    const store = openDecisionStore({
+      path: storeOf('a'),
+      clock: systemClock,
+      maxAgeMs: 60_000,
+      maxBytes: 1 << 24,
+    })
+    store.keep(decision({ namespace: 'default', pod: 'kept', atMs: Date.now() }))
+    store.close()
+    writeFileSync(broken, 'this is no database, and longer than the header of one: '.repeat(10))
+    // The one written last is asked first.
+    const laterSeconds = Date.now() / 1000 + 60
+    utimesSync(broken, laterSeconds, laterSeconds)
+    const told = await run('explain', 'default/kept', '--json')
+    assert.equal(told.code, 0, told.stderr)
+    assert.equal((JSON.parse(told.stdout) as { pod?: string }).pod, 'default/kept')
+    const nobody = await run('explain', 'default/nobody')
+    assert.equal(nobody.code, 1)
+    assert.match(nobody.stderr, /decisions-b{12}\.sqlite.*\[STORE_UNUSABLE\]/)
+    rmSync(broken)
   })
 })
 

@@ -42,6 +42,23 @@ const askServer = async (server: string, { namespace, name }: Asked): Promise<Ex
   return (await answer.json()) as Explanation
 }
 
+/**
+ * What earlier runs kept about the pod; a store that cannot be read is passed over as long as another one tells.
+ * @throws StowageError why the first of these could not be read, if none tells
+ */
+const findKept = ({ namespace, name }: Asked): Explanation | undefined => {
+  const unreadable: unknown[] = []
+  for (const path of keptStores(process.env))
+    try {
+      const explanation = explainFromStore(path, namespace, name, systemClock)
+      if (explanation !== undefined) return explanation
+    } catch (error) {
+      unreadable.push(error)
+    }
+  if (unreadable.length > 0) throw unreadable[0]
+  return undefined
+}
+
 const find = async (asked: Asked, options: { server?: string; decisions?: string }): Promise<Explanation> => {
   if (options.decisions !== undefined) {
     const explanation = explainFromStore(options.decisions, asked.namespace, asked.name, systemClock)
@@ -56,11 +73,10 @@ const find = async (asked: Asked, options: { server?: string; decisions?: string
     }
     if (options.server !== undefined && failures.length > 0) throw failures[0]
     // Nobody who runs knows it: what earlier runs kept may.
-    if (options.server === undefined)
-      for (const path of keptStores(process.env)) {
-        const explanation = explainFromStore(path, asked.namespace, asked.name, systemClock)
-        if (explanation !== undefined) return explanation
-      }
+    if (options.server === undefined) {
+      const explanation = findKept(asked)
+      if (explanation !== undefined) return explanation
+    }
   }
   throw new StowageError('NOT_FOUND', {
     found: `no decision about pod ${asked.namespace}/${asked.name} is kept`,

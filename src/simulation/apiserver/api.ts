@@ -173,7 +173,10 @@ export class Api {
         if (watchPath || request.query.get('watch') === 'true' || request.query.get('watch') === '1') {
           allowed('watch')
           this.#watch(target, request, writer, reply)
-        } else if (single) sendJson(reply, 200, writer.one(this.#registry.entry(resource, namespace, name)))
+          return
+        }
+        allowed(single ? 'get' : 'list')
+        if (single) sendJson(reply, 200, writer.one(this.#registry.entry(resource, namespace, name)))
         else this.#list(target, request, writer, reply)
         return
       }
@@ -182,6 +185,17 @@ export class Api {
         allowed('create')
         if (resource.namespaced && namespace === '') throw methodNotAllowed()
         const { object, headers } = this.#readObject(resource, namespace, request)
+        if (resource.answer !== undefined) {
+          const { kind, answer: status } = resource
+          const metadata = { creationTimestamp: this.#registry.timestamp() }
+          sendJson(
+            reply,
+            201,
+            JSON.stringify({ kind, apiVersion: apiVersionOf(resource), ...object, metadata, status }),
+            headers,
+          )
+          return
+        }
         const created = this.#registry.create(resource, namespace, object, { dryRun: dryRunOf(request) })
         sendJson(reply, 201, this.#text(resource, created, request), headers)
         return

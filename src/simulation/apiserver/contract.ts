@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { Agent, request } from 'undici'
-import { type Json, at, isJson, listAt, numberAt, textAt } from './json.ts'
+import { type Json, at, isJson, listAt, numberAt, textAt, textsAt } from './json.ts'
 
 /** An API server to be held to the contract: ours, or a real kube-apiserver. */
 export interface ContractTarget {
@@ -848,6 +848,30 @@ export const contract: readonly ContractCase[] = [
       assert.match(textAt(done(await client.get('/version'), 200), 'gitVersion'), /^v1\.\d+\.\d+$/)
       refused(await client.get('/api/v1/nothings'), 404, 'NotFound', 'the server could not find the requested resource')
       assert.equal((await client.get('/apis/nobody.example.com/v1')).status, 404)
+    },
+  },
+  {
+    title: 'whoever asks is told who they are and that they may do it, and no such question is kept',
+    run: async (client) => {
+      const reviews = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
+      const asked = done(
+        await client.post(reviews, {
+          spec: { resourceAttributes: { verb: 'create', resource: 'pods', namespace: 'x' } },
+        }),
+        201,
+      )
+      assert.deepEqual(
+        [textAt(asked, 'kind'), at(asked, 'status', 'allowed'), textAt(asked, 'spec', 'resourceAttributes', 'verb')],
+        ['SelfSubjectAccessReview', true, 'create'],
+      )
+      assert.equal((await client.get(reviews)).status, 405)
+      const whoami = done(await client.post('/apis/authentication.k8s.io/v1/selfsubjectreviews', {}), 201)
+      assert.ok(textsAt(whoami, 'status', 'userInfo', 'groups').includes('system:authenticated'))
+      const rules = done(
+        await client.post('/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', { spec: { namespace: 'default' } }),
+        201,
+      )
+      assert.ok(listAt(rules, 'status', 'resourceRules').some((rule) => textsAt(rule, 'verbs').includes('*')))
     },
   },
 ]

@@ -3,14 +3,14 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type ControlPlane, realControlPlane } from '../../../test/real-control-plane.ts'
 import { ContractClient } from './contract.ts'
-import { type StructuralSchema, checkAgainst, fillIn } from './custom-schema.ts'
+import { checkAgainst, fillIn } from './custom-schema.ts'
 import { type Json, at, jsonAt, listAt, put, textAt } from './json.ts'
 import { FieldErrors } from './validation/field-errors.ts'
 
 interface Case {
   readonly title: string
   /** of the field `spec` */
-  readonly schema: StructuralSchema
+  readonly schema: Json
   readonly spec: unknown
   /** every complaint as `reason field message`; none: the object is taken */
   readonly refused?: readonly string[]
@@ -19,9 +19,8 @@ interface Case {
 }
 
 /** An object of one field. */
-const field = (x: StructuralSchema): StructuralSchema => ({ type: 'object', properties: { x } })
-const list = (items: StructuralSchema, rest: StructuralSchema = {}): StructuralSchema =>
-  field({ type: 'array', items, ...rest })
+const field = (x: Json): Json => ({ type: 'object', properties: { x } })
+const list = (items: Json, rest: Json = {}): Json => field({ type: 'array', items, ...rest })
 const typed = (path: string, expected: string, found: string): string =>
   `FieldValueTypeInvalid ${path} Invalid value: "${found}": ${path} in body must be of type ${expected}: "${found}"`
 const invalid = (value: string, text: string, path = 'spec.x'): string =>
@@ -501,7 +500,7 @@ const objectOf = (number: number): Json => ({
   metadata: { name: 'a' },
   spec: structuredClone(cases[number]?.spec),
 })
-const schemaOf = ({ schema }: Case): StructuralSchema => ({ type: 'object', properties: { spec: schema } })
+const schemaOf = ({ schema }: Case): Json => ({ type: 'object', properties: { spec: schema } })
 const texts = (errors: readonly Json[]): string[] =>
   errors.map((error) => `${textAt(error, 'reason')} ${textAt(error, 'field')} ${textAt(error, 'message')}`).toSorted()
 
@@ -520,7 +519,7 @@ describe('custom objects against the schema of their kind', () => {
   test('fields named after what every JavaScript object has are fields like others', () => {
     const schema = JSON.parse(
       '{"type":"object","properties":{"spec":{"type":"object","required":["toString"],"properties":{"__proto__":{"type":"object","default":{"a":1}},"constructor":{"type":"string"}}}}}',
-    ) as StructuralSchema
+    ) as Json
     const object: Json = { spec: {} }
     const errors = new FieldErrors()
     fillIn(schema, object)
@@ -566,8 +565,8 @@ describe('custom objects against the schema of their kind', () => {
     }
     const errors = new FieldErrors()
     const object = { a: 1, b: ['x'], c: 'd' }
-    fillIn(odd as StructuralSchema, object)
-    checkAgainst(odd as StructuralSchema, object, errors)
+    fillIn(odd as Json, object)
+    checkAgainst(odd as Json, object, errors)
     assert.deepEqual(errors.found, [])
     assert.deepEqual(object, { a: 1, b: ['x'], c: 'd' })
   })

@@ -1,50 +1,14 @@
-import { isIPv6 } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { ApiFailure, type FieldError } from './failure.ts'
+import { goFloat, goJson, isInt64, quoted, shown } from './go-text.ts'
 import { type Json, isJson, jsonAt, listAt, numberAt, put, textAt, textsAt } from './json.ts'
 import { decode, typeOf } from './schema.ts'
+import { stringFormats } from './string-formats.ts'
 import { FieldErrors } from './validation/field-errors.ts'
 import { checkMetadata } from './validation/metadata.ts'
 
-/**
- * The schema of a version of a CustomResourceDefinition, as apiextensions.k8s.io/v1 writes it. Below it anything may stand that
- * a client sent: a keyword whose value is of the wrong type counts as absent.
- */
-export interface StructuralSchema {
-  readonly type?: string
-  readonly format?: string
-  readonly description?: string
-  readonly nullable?: boolean
-  readonly default?: unknown
-  readonly enum?: readonly unknown[]
-  readonly properties?: Readonly<Record<string, StructuralSchema>>
-  readonly additionalProperties?: StructuralSchema | boolean
-  readonly required?: readonly string[]
-  readonly minProperties?: number
-  readonly maxProperties?: number
-  readonly items?: StructuralSchema
-  readonly minItems?: number
-  readonly maxItems?: number
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly exclusiveMinimum?: boolean
-  readonly exclusiveMaximum?: boolean
-  readonly multipleOf?: number
-  readonly minLength?: number
-  readonly maxLength?: number
-  readonly pattern?: string
-  readonly allOf?: readonly StructuralSchema[]
-  readonly anyOf?: readonly StructuralSchema[]
-  readonly oneOf?: readonly StructuralSchema[]
-  readonly not?: StructuralSchema
-  readonly 'x-kubernetes-int-or-string'?: boolean
-  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean
-  readonly 'x-kubernetes-embedded-resource'?: boolean
-  readonly 'x-kubernetes-list-type'?: string
-  readonly 'x-kubernetes-list-map-keys'?: readonly string[]
-  readonly 'x-kubernetes-map-type'?: string
-  readonly 'x-kubernetes-validations'?: readonly unknown[]
-}
+// The structural schema of a version of a CustomResourceDefinition comes from a client: a keyword whose value is of the wrong type
+// counts as absent.
 
 const schemaAt = (schema: Json, keyword: string): Json | undefined => {
   const found = Object.hasOwn(schema, keyword) ? schema[keyword] : undefined
@@ -59,14 +23,18 @@ const schemaOf = (schema: Json, field: string): Json | undefined => {
 /** What stands for a null, or for nothing: a copy of the default, undefined where there is none. */
 const defaultOf = (schema: Json): unknown => structuredClone(schema['default'] ?? undefined)
 
-const fillInDeep = (schema: Json, value: unknown): void => {
+/**
+ * Fills in defaults, in place: what is absent, and what is null although it may not be. Such a null without a default goes. A
+ * default that is an object gets the defaults of its own fields (apiextensions' schema/defaulting).
+ */
+export const fillIn = (schema: Json, value: unknown): void => {
   if (Array.isArray(value)) {
     const items = schemaAt(schema, 'items')
     if (items === undefined) return
     for (const [i, item] of value.entries()) {
       // kube-apiserver leaves a null in a list where no default replaces it; validation complains.
       if (item === null && items['nullable'] !== true) value[i] = defaultOf(items) ?? null
-      fillInDeep(items, value[i])
+      fillIn(items, value[i])
     }
   } else if (isJson(value)) {
     for (const [field, inner] of Object.entries(jsonAt(schema, 'properties')))
@@ -80,59 +48,10 @@ const fillInDeep = (schema: Json, value: unknown): void => {
         if (replacement === undefined) delete value[field]
         else put(value, field, replacement)
       }
-      fillInDeep(inner, value[field])
+      fillIn(inner, value[field])
     }
   }
 }
-
-/**
- * Fills in defaults, in place: what is absent, and what is null although it may not be. Such a null without a default goes. A
- * default that is an object gets the defaults of its own fields (apiextensions' schema/defaulting).
- */
-export const fillIn = (schema: StructuralSchema, value: unknown): void => fillInDeep(schema as Json, value)
-
-/** A text as Go's %q writes it. */
-const quoted = (text: string): string =>
-  JSON.stringify(text).replace(/\\\\|\\u00([01][0-9a-f])|\p{C}|(?! )\p{Z}/gu, (char, code: string | undefined) => {
-    if (char === '\\\\') return char
-    if (code !== undefined) return code === '07' ? '\\a' : code === '0b' ? '\\v' : `\\x${code}`
-    const point = char.codePointAt(0) ?? 0
-    const hex = point.toString(16)
-    return point === 0x7f ? '\\x7f' : point > 0xffff ? `\\U${hex.padStart(8, '0')}` : `\\u${hex.padStart(4, '0')}`
-  })
-
-/** A value as Go's encoding/json writes it: keys sorted, no HTML. */
-const goJson = (value: unknown): string => {
-  if (Array.isArray(value)) return `[${value.map(goJson).join(',')}]`
-  if (isJson(value))
-    return `{${Object.keys(value)
-      .sort()
-      .map((key) => `${goJson(key)}:${goJson(value[key])}`)
-      .join(',')}}`
-  const escaped = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
-  return JSON.stringify(value ?? null).replace(/[<>&\u2028\u2029]/g, escaped)
-}
-
-/** JSON without a fraction that Go reads as int64; all other numbers it reads as float64. */
-const isInt64 = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < 2 ** 63
-
-/** A number as Go's %v writes it. */
-const goFloat = (value: number): string => {
-  const [digits, exponent = '0'] = value.toExponential().split('e')
-  if (Number(exponent) >= -4 && Number(exponent) < 6) return String(value)
-  return `${digits}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`
-}
-
-/** A value as kube-apiserver's field errors show it. */
-const shown = (value: unknown): string =>
-  typeof value === 'string'
-    ? quoted(value)
-    : typeof value === 'number'
-      ? isInt64(value)
-        ? String(value)
-        : goFloat(value)
-      : goJson(value)
 
 /** Nobody reads more, see FieldErrors; it bounds what one hostile object can cost. */
 const limit = 100
@@ -172,71 +91,13 @@ class Findings {
   }
 }
 
-const isDate = (text: string): boolean => {
-  const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN
-  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(text)
-}
-const isDateTime = (text: string): boolean => {
-  const [date = '', time = ''] = text.toLowerCase().split('t')
-  return isDate(date) && /^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(.\d+)?(z|[+-]\d\d:\d\d)$/.test(time)
-}
-const isSixth = (text: string): boolean => isIPv6(text) && !text.includes('%')
-/** Leading zeros are as good as before Go 1.17. */
-const isFourth = (text: string): boolean =>
-  /^\d+(\.\d+){3}$/.test(text)
-    ? text.split('.').every((part) => Number(part) <= 255)
-    : text.includes('.') && isSixth(text)
-const isCidr = (text: string): boolean => {
-  const [, address = '', bits = ''] = /^([^/]+)\/(\d+)$/.exec(text) ?? []
-  return isSixth(address) ? Number(bits) <= 128 : isFourth(address) && Number(bits) <= 32
-}
-const hostname =
-  /^([a-z0-9\p{S}\p{L}](-?[a-z0-9\p{S}\p{L}]{0,62})?|([a-z0-9\p{S}\p{L}]([a-z0-9\p{S}\p{L}-]{0,61}[a-z0-9\p{S}\p{L}])?\.)+[a-z\p{L}]{2,63})$/iu
-const isHostname = (text: string): boolean =>
-  text.length <= 255 && hostname.test(text) && text.split('.').every((label) => Buffer.byteLength(label) <= 63)
-/** What time.ParseDuration takes, or anything with a number and a unit as Scala writes them. */
-const duration =
-  /^[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$|\d\s*((ns|us|µs|ms|s|m|h|hr|d|w|wk)(?![A-Za-zµ])|nano|micro|milli|sec|min|hour|day|week)/i
-const matching = (pattern: RegExp) => (text: string) => pattern.test(text)
-const unchecked = ['bsonobjectid', 'isbn', 'isbn10', 'isbn13', 'creditcard', 'ssn', 'hexcolor', 'rgbcolor', 'password']
-
-/**
- * The formats of strings that a CRD can ask for, under their names without dashes (apiextensions' validation/formats.go,
- * kube-openapi's strfmt). Of URIs and mail addresses only what is cheap is checked.
- */
-const formats: ReadonlyMap<string, (text: string) => boolean> = new Map([
-  ...unchecked.map((name): [string, () => boolean] => [name, () => true]),
-  ['uri', matching(/^(\*$|\/|[a-z][a-z\d+.-]*:)/i)],
-  ['email', matching(/.@./s)],
-  ['hostname', isHostname],
-  ['ipv4', isFourth],
-  ['ipv6', isSixth],
-  ['cidr', isCidr],
-  [
-    'mac',
-    matching(
-      /^[\da-f]{2}(([:-])[\da-f]{2}(\2[\da-f]{2}){4}((\2[\da-f]{2}){2}|(\2[\da-f]{2}){14})?)$|^[\da-f]{4}((\.[\da-f]{4}){2,3}|(\.[\da-f]{4}){9})$/i,
-    ),
-  ],
-  ['uuid', matching(/^[\da-f]{8}-?([\da-f]{4}-?){3}[\da-f]{12}$/i)],
-  ['uuid3', matching(/^[\da-f]{8}-?[\da-f]{4}-?3[\da-f]{3}-?[\da-f]{4}-?[\da-f]{12}$/i)],
-  ['uuid4', matching(/^[\da-f]{8}-?[\da-f]{4}-?4[\da-f]{3}-?[89ab][\da-f]{3}-?[\da-f]{12}$/i)],
-  ['uuid5', matching(/^[\da-f]{8}-?[\da-f]{4}-?5[\da-f]{3}-?[89ab][\da-f]{3}-?[\da-f]{12}$/i)],
-  ['byte', matching(/^([A-Za-z\d+/]{4})*([A-Za-z\d+/]{2}==|[A-Za-z\d+/]{3}=|[A-Za-z\d+/]{4})$/)],
-  ['date', isDate],
-  ['duration', matching(duration)],
-  ['datetime', isDateTime],
-  ['k8sshortname', matching(/^(?!.{64})[a-z0-9]([-a-z0-9]*[a-z0-9])?$/)],
-  ['k8slongname', matching(/^(?!.{254})[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/)],
-])
-
 /** The format of a schema, empty where its type has no such format: kube-apiserver ignores it there. */
 const formatOf = (schema: Json, types: readonly string[]): string => {
   const format = textAt(schema, 'format')
   const type = types.length === 1 ? types[0] : 'string'
   const known =
     type === 'string'
-      ? formats.has(format.replaceAll('-', ''))
+      ? stringFormats.has(format.replaceAll('-', ''))
       : type === 'integer'
         ? format === 'int32' || format === 'int64'
         : type === 'number' && (format === 'float' || format === 'double')
@@ -449,7 +310,7 @@ const check = (schema: Json, value: unknown, path: string): Findings => {
   found.passed += 4
   if (typeof value === 'string') {
     checkString(schema, value, path, found)
-    const fits = format === '' ? undefined : formats.get(format.replaceAll('-', ''))
+    const fits = format === '' ? undefined : stringFormats.get(format.replaceAll('-', ''))
     if (fits !== undefined) found.passed++
     if (fits !== undefined && !fits(value)) found.wrongType(path, format, value)
   } else if (typeof value === 'number') checkNumber(schema, types, value, path, found)
@@ -553,11 +414,10 @@ const blocking = new Set(
  * Complains about a custom object, in kube-apiserver's words. Its apiVersion, kind and metadata are not looked at. Rules in CEL
  * (`x-kubernetes-validations`) are not evaluated: an object that only they refuse is taken.
  */
-export const checkAgainst = (schema: StructuralSchema, object: Json, errors: FieldErrors): void => {
-  const root = schema as Json
+export const checkAgainst = (schema: Json, object: Json, errors: FieldErrors): void => {
   const before = errors.found.length
-  for (const error of check(root, object, '').errors.values()) complain(errors, error)
-  checkMarked(root, object, '', errors)
+  for (const error of check(schema, object, '').errors.values()) complain(errors, error)
+  checkMarked(schema, object, '', errors)
   const blocks = errors.found.slice(before).some(({ reason }) => blocking.has(reason))
   if (blocks && JSON.stringify(schema).includes('"x-kubernetes-validations":'))
     complain(errors, {

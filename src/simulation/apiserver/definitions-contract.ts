@@ -351,7 +351,9 @@ export const definitionsContract: readonly ContractCase[] = [
     run: async (client, namespace) => {
       const group = `${namespace}.example.com`
       await define(client, definition(group))
-      done(await client.post(widgets(group, namespace), widget(group, 'a')), 201)
+      const held = widget(group, 'a', {}, { metadata: { name: 'a', finalizers: ['example.com/hold'] } })
+      done(await client.post(widgets(group, namespace), held), 201)
+      done(await client.post(widgets(group, namespace), widget(group, 'b')), 201)
       const path = `${DEFINITIONS}/widgets.${group}`
       const gone = client.watch(
         `${DEFINITIONS}?watch=1&fieldSelector=metadata.name%3Dwidgets.${group}`,
@@ -360,6 +362,17 @@ export const definitionsContract: readonly ContractCase[] = [
       const answer = done(await client.delete(path), 200)
       assert.deepEqual(textsAt(answer, 'metadata', 'finalizers'), ['customresourcecleanup.apiextensions.k8s.io'])
       assert.equal(conditionOf(answer, 'Terminating')?.['status'], 'True')
+      // It waits for those that somebody holds, and takes no others.
+      const left = async (): Promise<string[]> => names(done(await client.get(widgets(group, namespace)), 200))
+      for (let tries = 0; tries < 200 && (await left()).length > 1; tries++) await pause(50)
+      assert.deepEqual(await left(), ['a'])
+      refused(
+        await client.post(widgets(group, namespace), widget(group, 'c')),
+        403,
+        'Forbidden',
+        `widgets.${group} "c" is forbidden: create not allowed while custom resource definition is terminating`,
+      )
+      done(await client.merge(widgets(group, namespace, 'a'), { metadata: { finalizers: null } }), 200)
       await gone
       refused(
         await client.get(path),

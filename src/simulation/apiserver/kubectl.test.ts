@@ -245,6 +245,8 @@ describe('kubectl against the embedded API server', { skip, timeout: 120_000 }, 
   test('explain, api-resources, top, and logs that are not there', async () => {
     assert.match(await kubectl('explain', 'pod.spec.tolerations.operator'), /FIELD: operator <string>/)
     assert.match(await kubectl('api-resources'), /pods +po +v1 +true +Pod/)
+    assert.equal(await kubectl('auth', 'can-i', 'create', 'pods'), 'yes\n')
+    assert.match(await kubectl('auth', 'whoami'), /Username +admin/)
     server.setNodeUsage('n1', { cpuMilli: 400, memoryBytes: 2 * 1024 ** 3 })
     assert.match(await kubectl('top', 'node'), /n1 +400m +10% +2048Mi +25%/)
     const { code, output } = await run(['logs', 'web'])

@@ -112,6 +112,7 @@ export class Registry {
       metadata.name = `${metadata.generateName.slice(0, 58)}${Array.from({ length: 5 }, () => suffixLetters[this.#random.below(suffixLetters.length)]).join('')}`
     const name = metadata.name ?? ''
     if (resource.namespaced) this.#admitNamespace(resource, namespace, name)
+    if (resource.custom !== undefined) this.#admitCustom(resource, name)
     delete metadata.deletionTimestamp
     delete metadata.deletionGracePeriodSeconds
     delete metadata.resourceVersion
@@ -395,6 +396,12 @@ export class Registry {
         },
       ],
     )
+  }
+
+  /** A definition that goes takes no more objects. */
+  #admitCustom(resource: Resource, name: string): void {
+    if (this.find(definitions, '', resource.storedIn)?.object.metadata.deletionTimestamp === undefined) return
+    throw forbidden(resource, name, 'create not allowed while custom resource definition is terminating')
   }
 
   /** The Priority admission plugin: spec.priority comes from the class and from nowhere else. */

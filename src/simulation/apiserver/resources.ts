@@ -70,6 +70,8 @@ export interface Resource {
   readonly toWire: ((object: ApiObject) => ApiObject) | undefined
   /** undefined: it is built in */
   readonly custom: Custom | undefined
+  /** What is created is a question, answered with this status and kept nowhere. */
+  readonly answer: Json | undefined
 }
 
 type Row = Pick<Resource, 'group' | 'kind' | 'plural'> & Partial<Resource> & { clusterWide?: boolean }
@@ -116,6 +118,7 @@ export const resource = (row: Row): Resource => {
     fromWire: undefined,
     toWire: undefined,
     custom: undefined,
+    answer: undefined,
     ...row,
   }
 }
@@ -154,6 +157,10 @@ const workload = {
   updateDefaults: defaults.workloadUpdateDefaults,
   validate: kinds.checkWorkload,
 }
+
+/** Who asks what they may do: whoever has the token may do everything. */
+const question: Pick<Row, 'clusterWide' | 'verbs'> = { clusterWide: true, verbs: ['create'] }
+const EVERYTHING = 'whoever has the token of this server may do everything'
 
 /** Every resource that is built in. To add one, add its row. */
 export const builtIn: readonly Resource[] = [
@@ -403,6 +410,31 @@ export const builtIn: readonly Resource[] = [
     updateDefaults: defaults.definitionDefaults,
     validate: checkDefinition,
     validateUpdate: checkDefinitionUpdate,
+  }),
+  resource({
+    ...question,
+    group: 'authorization.k8s.io',
+    kind: 'SelfSubjectAccessReview',
+    plural: 'selfsubjectaccessreviews',
+    answer: { allowed: true, reason: EVERYTHING },
+  }),
+  resource({
+    ...question,
+    group: 'authorization.k8s.io',
+    kind: 'SelfSubjectRulesReview',
+    plural: 'selfsubjectrulesreviews',
+    answer: {
+      resourceRules: [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }],
+      nonResourceRules: [{ verbs: ['*'], nonResourceURLs: ['*'] }],
+      incomplete: false,
+    },
+  }),
+  resource({
+    ...question,
+    group: 'authentication.k8s.io',
+    kind: 'SelfSubjectReview',
+    plural: 'selfsubjectreviews',
+    answer: { userInfo: { username: 'admin', groups: ['system:masters', 'system:authenticated'] } },
   }),
   resource({
     group: 'metrics.k8s.io',

@@ -8,6 +8,8 @@ const groupVersions = [
   'api__v1',
   'apis__apiextensions.k8s.io__v1',
   'apis__apps__v1',
+  'apis__authentication.k8s.io__v1',
+  'apis__authorization.k8s.io__v1',
   'apis__coordination.k8s.io__v1',
   'apis__events.k8s.io__v1',
   'apis__policy__v1',
