@@ -20,9 +20,9 @@ const floorOf = new Map(floors.flatMap((rooms, floor) => rooms.map((room) => [ro
 const root = join(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 const files = globSync(['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'], { cwd: root }).sort()
-/** Suites that several rooms run (`contract.ts`, `*-contract.ts`), and what tests are built with (`testing.ts`, `*.fixture.ts`). */
+/** Suites that several rooms run (`contract.ts`), and what tests are built with (`testing.ts`, `*.fixture.ts`). */
 const isTest = (path: string): boolean =>
-  /\.test\.ts$|\/(([a-z]+-)?contract|testing)\.ts$|\.fixture\.ts$|^(test|bench)\//.test(path)
+  /\.test\.ts$|\/(contract|testing)\.ts$|\.fixture\.ts$|^(test|bench)\//.test(path)
 const shipped = files.filter((path) => path.startsWith('src/') && !isTest(path))
 
 /** Comments hold examples, which import nothing. */

@@ -2,7 +2,7 @@ import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../../clock/clock.ts'
 import { type ControlPlane, realControlPlane } from '../../../test/real-control-plane.ts'
 import { ContractClient, type ContractTarget, contract } from './contract.ts'
-import { definitionsContract } from './definitions-contract.ts'
+import { definitionsContract } from './custom/contract.ts'
 import { startApiServer } from './server.ts'
 
 /** Runs every case in a namespace of its own. */

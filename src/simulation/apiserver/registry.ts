@@ -12,7 +12,7 @@ import {
   resourcesOf,
   statusWithNames,
   terminatingStatus,
-} from './definitions.ts'
+} from './custom/definitions.ts'
 import { type Resource, apiVersionOf, builtInNamed, collectionOf } from './resources.ts'
 import type { ResourceTable } from './resource-table.ts'
 import type { Collection, Entry, Store } from './store.ts'

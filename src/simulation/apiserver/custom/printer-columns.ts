@@ -1,4 +1,4 @@
-import { isJson, type Json } from './json.ts'
+import { isJson, type Json } from '../json.ts'
 
 /** A step of a path: a field, an item by its index, all items, or those whose field has a value. */
 type Step =

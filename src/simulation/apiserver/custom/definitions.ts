@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import { fillIn, checkAgainst } from './custom-schema.ts'
-import { type ApiObject, type Json, at, isJson, jsonAt, listAt, textAt, textsAt } from './json.ts'
-import { type PrinterColumn, type Resource, resource } from './resources.ts'
-import { customTypeOf } from './schema.ts'
+import { fillIn, checkAgainst } from './structural-schema.ts'
+import { type ApiObject, type Json, at, isJson, jsonAt, listAt, textAt, textsAt } from '../json.ts'
+import { type PrinterColumn, type Resource, resource } from '../resources.ts'
+import { customTypeOf } from '../schema.ts'
 
 const DEFAULT_COLUMNS: readonly PrinterColumn[] = [
   {

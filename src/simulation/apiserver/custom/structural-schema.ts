@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
-import { ApiFailure, type FieldError } from './failure.ts'
+import { ApiFailure, type FieldError } from '../failure.ts'
 import { goFloat, goJson, isInt64, quoted, shown } from './go-text.ts'
-import { type Json, isJson, jsonAt, listAt, numberAt, put, textAt, textsAt } from './json.ts'
-import { decode, typeOf } from './schema.ts'
+import { type Json, isJson, jsonAt, listAt, numberAt, put, textAt, textsAt } from '../json.ts'
+import { decode, typeOf } from '../schema.ts'
 import { stringFormats } from './string-formats.ts'
-import { FieldErrors } from './validation/field-errors.ts'
-import { checkMetadata } from './validation/metadata.ts'
+import { FieldErrors } from '../validation/field-errors.ts'
+import { checkMetadata } from '../validation/metadata.ts'
 
 // The structural schema of a version of a CustomResourceDefinition comes from a client: a keyword whose value is of the wrong type
 // counts as absent.

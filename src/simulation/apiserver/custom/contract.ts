@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as pause } from 'node:timers/promises'
-import { type ContractCase, type ContractClient, done, names, refused, revisionOf, said } from './contract.ts'
-import { at, type Json, listAt, numberAt, textAt, textsAt } from './json.ts'
+import { type ContractCase, type ContractClient, done, names, refused, revisionOf, said } from '../contract.ts'
+import { at, type Json, listAt, numberAt, textAt, textsAt } from '../json.ts'
 
 const DEFINITIONS = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
 const TABLE = { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json' }

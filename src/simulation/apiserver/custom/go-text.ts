@@ -1,4 +1,4 @@
-import { isJson } from './json.ts'
+import { isJson } from '../json.ts'
 
 // Values as Go writes them: messages of kube-apiserver show them so.
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { type ControlPlane, realControlPlane } from '../../../test/real-control-plane.ts'
-import { ContractClient } from './contract.ts'
-import { checkAgainst, fillIn } from './custom-schema.ts'
-import { type Json, at, jsonAt, listAt, put, textAt } from './json.ts'
-import { FieldErrors } from './validation/field-errors.ts'
+import { type ControlPlane, realControlPlane } from '../../../../test/real-control-plane.ts'
+import { ContractClient } from '../contract.ts'
+import { checkAgainst, fillIn } from './structural-schema.ts'
+import { type Json, at, jsonAt, listAt, put, textAt } from '../json.ts'
+import { FieldErrors } from '../validation/field-errors.ts'
 
 interface Case {
   readonly title: string
