@@ -63,8 +63,10 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
     })
 
     test('a pod that fits nowhere waits with the exact reason, and is bound as soon as a node comes that takes it', async () => {
+      // Nodes and pods come in watches of their own, in any order: what is there before is known before.
+      await cluster.create(node('small').cpu('1'))
       const { system } = await schedule()
-      await cluster.create(node('small').cpu('1'), ours('big').cpu('2'))
+      await cluster.create(ours('big').cpu('2'))
       const waiting =
         '0/1 nodes are available: 1 Insufficient cpu. ' +
         'preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.'
@@ -115,11 +117,9 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
     })
 
     test('a refusal ends when what caused it does: a label, a taint, a cordon, a pod that leaves', async () => {
+      await cluster.create(node('n1').cpu('2').taint('dedicated', 'NoSchedule', 'gpu').cordoned())
       await schedule()
-      await cluster.create(
-        node('n1').cpu('2').taint('dedicated', 'NoSchedule', 'gpu').cordoned(),
-        ours('first').cpu('2').nodeSelector('disk', 'ssd'),
-      )
+      await cluster.create(ours('first').cpu('2').nodeSelector('disk', 'ssd'))
       assert.match(await cluster.refused('first'), /^0\/1 nodes are available: 1 node\(s\) were unschedulable\. /)
       await cluster.patchNode('n1', { spec: { unschedulable: false } })
       await cluster.scheduledCondition('first', ({ message = '' }) =>
@@ -383,8 +383,9 @@ export const endToEnd = (name: string, skip: string | false, start: () => Promis
 
     test('when the API server is killed and started again, scheduling goes on where it was', async () => {
       const { system } = await schedule()
-      await cluster.create(node('n1').cpu('2'), ours('before').cpu('1'), ours('waiting').cpu('2'))
+      await cluster.create(node('n1').cpu('2'), ours('before').cpu('1'))
       await cluster.bound('before')
+      await cluster.create(ours('waiting').cpu('2'))
       await cluster.refused('waiting')
       await server.killAndRestart()
       // Whoever comes now has a connection of his own.
