@@ -239,6 +239,55 @@ export const contract: readonly ContractCase[] = [
     },
   },
   {
+    title: 'matchLabelKeys and mismatchLabelKeys become part of the selectors of a new pod, by the labels that it has',
+    run: async (client, namespace) => {
+      const labelSelector = { matchLabels: { app: 'web' } }
+      const term = {
+        topologyKey: 'zone',
+        labelSelector,
+        matchLabelKeys: ['version', 'absent'],
+        mismatchLabelKeys: ['tier'],
+      }
+      const spread = {
+        maxSkew: 1,
+        topologyKey: 'zone',
+        whenUnsatisfiable: 'DoNotSchedule',
+        matchLabelKeys: ['version'],
+      }
+      const created = done(
+        await client.post(
+          pods(namespace),
+          pod(
+            'a',
+            {
+              affinity: {
+                podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] },
+                podAntiAffinity: {
+                  preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, podAffinityTerm: term }],
+                },
+              },
+              topologySpreadConstraints: [{ ...spread, labelSelector }],
+            },
+            { labels: { app: 'web', version: '7', tier: 'front' } },
+          ),
+        ),
+        201,
+      )
+      const version = { key: 'version', operator: 'In', values: ['7'] }
+      const both = {
+        ...labelSelector,
+        matchExpressions: [version, { key: 'tier', operator: 'NotIn', values: ['front'] }],
+      }
+      const affinity = at(created, 'spec', 'affinity')
+      const [required] = listAt(affinity, 'podAffinity', 'requiredDuringSchedulingIgnoredDuringExecution')
+      const [preferred] = listAt(affinity, 'podAntiAffinity', 'preferredDuringSchedulingIgnoredDuringExecution')
+      assert.deepEqual(required?.['labelSelector'], both)
+      assert.deepEqual(at(preferred, 'podAffinityTerm', 'labelSelector'), both)
+      const [constraint] = listAt(created, 'spec', 'topologySpreadConstraints')
+      assert.deepEqual(constraint?.['labelSelector'], { ...labelSelector, matchExpressions: [version] })
+    },
+  },
+  {
     title: 'a binding is refused for another uid, a deleted pod, a pod that is not there, and without a node',
     run: async (client, namespace) => {
       done(await client.post(pods(namespace), pod('a')), 201)

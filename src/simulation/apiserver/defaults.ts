@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt, textsAt } from './json.ts'
 
 // What kube-apiserver fills in (core/v1/defaults.go and the DefaultTolerationSeconds admission plugin). Each works in place on
@@ -137,11 +138,36 @@ export const podUpdateDefaults = (pod: ApiObject, old: ApiObject): void => {
   for (const field of ['priority', 'preemptionPolicy']) if (before[field] !== undefined) spec[field] ??= before[field]
 }
 
+/** Selectors say what the pod's own labels were when it was created (core pod strategy, mutatePodAffinity and what is beside it). */
+const mergeLabelKeys = (spec: Json, labels: Readonly<Record<string, string>>): void => {
+  const affinities = [jsonAt(spec, 'affinity', 'podAffinity'), jsonAt(spec, 'affinity', 'podAntiAffinity')]
+  const terms = affinities.flatMap((affinity) => [
+    ...listAt(affinity, 'requiredDuringSchedulingIgnoredDuringExecution'),
+    ...listAt(affinity, 'preferredDuringSchedulingIgnoredDuringExecution').map((one) => jsonAt(one, 'podAffinityTerm')),
+  ])
+  for (const term of [...terms, ...listAt(spec, 'topologySpreadConstraints')]) {
+    const selector = term['labelSelector']
+    if (!isJson(selector)) continue
+    const added = (['matchLabelKeys', 'mismatchLabelKeys'] as const).flatMap((field) =>
+      textsAt(term, field).flatMap((key) =>
+        Object.hasOwn(labels, key)
+          ? [{ key, operator: field === 'matchLabelKeys' ? 'In' : 'NotIn', values: [labels[key]] }]
+          : [],
+      ),
+    )
+    const present = listAt(selector, 'matchExpressions')
+    // A pod that was read from a server and is created anew says so already.
+    const missing = added.filter((one) => !present.some((other) => isDeepStrictEqual(other, one)))
+    if (missing.length > 0) selector['matchExpressions'] = [...present, ...missing]
+  }
+}
+
 /** A new pod: its spec's defaults, tolerations of 300 s for nodes that are lost, and the status it starts with. */
 export const podDefaults = (pod: ApiObject, now: string): void => {
   const spec = jsonAt(pod, 'spec')
   pod['spec'] = spec
   podSpecDefaults(spec)
+  mergeLabelKeys(spec, pod.metadata.labels ?? {})
   spec['enableServiceLinks'] ??= true
   tolerateLostNodes(spec)
   const gated = listAt(spec, 'schedulingGates').length > 0
