@@ -66,7 +66,7 @@ const conditionOf = (object: Json, type: string): Json | undefined =>
 const define = async (client: ContractClient, object: Json): Promise<Json> => {
   done(await client.post(DEFINITIONS, object), 201)
   const path = `${DEFINITIONS}/${textAt(object, 'metadata', 'name')}`
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     const now = done(await client.get(path), 200)
     const group = textAt(now, 'spec', 'group')
     const served = listAt(now, 'spec', 'versions').find((one) => one['served'] === true)
@@ -364,7 +364,7 @@ export const definitionsContract: readonly ContractCase[] = [
       assert.equal(conditionOf(answer, 'Terminating')?.['status'], 'True')
       // It waits for those that somebody holds, and takes no others.
       const left = async (): Promise<string[]> => names(done(await client.get(widgets(group, namespace)), 200))
-      for (let tries = 0; tries < 200 && (await left()).length > 1; tries++) await pause(50)
+      for (let tries = 0; tries < 600 && (await left()).length > 1; tries++) await pause(50)
       assert.deepEqual(await left(), ['a'])
       refused(
         await client.post(widgets(group, namespace), widget(group, 'c')),
@@ -393,7 +393,7 @@ export const definitionsContract: readonly ContractCase[] = [
       const name = `gizmos.${group}`
       done(await client.post(DEFINITIONS, { ...second, metadata: { name } }), 201)
       let told: Json | undefined
-      for (let tries = 0; tries < 200 && told === undefined; tries++) {
+      for (let tries = 0; tries < 600 && told === undefined; tries++) {
         const now = done(await client.get(`${DEFINITIONS}/${name}`), 200)
         if (conditionOf(now, 'NamesAccepted') === undefined) await pause(50)
         else told = now

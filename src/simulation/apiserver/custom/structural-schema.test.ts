@@ -604,11 +604,13 @@ describe('a real kube-apiserver', { skip: realControlPlane.skip }, () => {
   for (const [number, told] of cases.entries())
     test(told.title, { timeout: 120_000 }, async () => {
       const plural = kindOf(number).toLowerCase()
+      // Established is said a moment before every part of the server knows it.
       const established = async (): Promise<boolean> => {
         const { body } = await client.get(`${definitions}/${plural}.${group}`)
-        return listAt(body, 'status', 'conditions').some(
+        const isSaid = listAt(body, 'status', 'conditions').some(
           (condition) => condition['type'] === 'Established' && condition['status'] === 'True',
         )
+        return isSaid && (await client.get(`/apis/${group}/v1/${plural}`)).status === 200
       }
       while (!(await established())) await pause(50)
       const answer = await client.post(`/apis/${group}/v1/${plural}`, objectOf(number))
