@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { seededRandom } from '../clock/random.ts'
-import { findPodGroups } from './pod-groups.ts'
+import { awaitPodGroups, findPodGroups } from './pod-groups.ts'
 import { withServer } from './scripted-connection.fixture.ts'
 import type { ScriptedServer } from './scripted-server.fixture.ts'
 import { WaitingClock } from './waiting-clock.fixture.ts'
@@ -19,13 +19,14 @@ const searching = (
     readonly stop: AbortController
     readonly answer: (served: Readonly<Record<string, unknown>>, questions: number) => Promise<string[]>
   }) => Promise<void>,
+  search = awaitPodGroups,
 ): void =>
   void test(name, { timeout: 10_000 }, () =>
     withServer(async (server, connection) => {
       const clock = new WaitingClock()
       const told: string[] = []
       const stop = new AbortController()
-      const over = findPodGroups({
+      const over = search({
         connection,
         clock,
         random: seededRandom(1),
@@ -50,18 +51,39 @@ const searching = (
     }),
   )
 
+const ALL = [
+  '/apis/scheduling.k8s.io/v1beta1',
+  '/apis/scheduling.k8s.io/v1alpha3',
+  '/apis/scheduling.x-k8s.io/v1alpha1',
+  '/apis/scheduling.volcano.sh/v1beta1',
+]
+
 searching(
-  'a server with no PodGroup of any kind is asked once, and that is no trouble',
+  'what a server lacks is no trouble, and is asked for again until its definition has been installed',
+  async ({ answer, clock, told }) => {
+    const first = clock.nextWait()
+    assert.deepEqual(await answer({}, 4), ALL)
+    const delayMs = await first
+    assert.equal(delayMs, 15_000)
+    assert.deepEqual(told, [])
+    const second = clock.nextWait()
+    clock.advance(delayMs)
+    assert.deepEqual(await answer({ '/apis/scheduling.x-k8s.io/v1alpha1': resources('podgroups') }, 4), ALL)
+    clock.advance(await second)
+    assert.deepEqual(told, ['scheduling.x-k8s.io: /apis/scheduling.x-k8s.io/v1alpha1/podgroups'])
+    // What is there is not asked for again.
+    assert.deepEqual(await answer({}, 3), [...ALL.slice(0, 2), ALL[3]])
+  },
+)
+
+searching(
+  'whoever only wants to know what is there now is answered once',
   async ({ answer, over, told }) => {
-    assert.deepEqual(await answer({}, 4), [
-      '/apis/scheduling.k8s.io/v1beta1',
-      '/apis/scheduling.k8s.io/v1alpha3',
-      '/apis/scheduling.x-k8s.io/v1alpha1',
-      '/apis/scheduling.volcano.sh/v1beta1',
-    ])
+    assert.deepEqual(await answer({}, 4), ALL)
     await over
     assert.deepEqual(told, [])
   },
+  findPodGroups,
 )
 
 searching('each API is found in the first version that has PodGroups', async ({ answer, over, told }) => {
@@ -69,6 +91,7 @@ searching('each API is found in the first version that has PodGroups', async ({ 
     {
       '/apis/scheduling.k8s.io/v1beta1': resources('workloads'),
       '/apis/scheduling.k8s.io/v1alpha3': resources('workloads', 'podgroups', 'podgroups/status'),
+      '/apis/scheduling.x-k8s.io/v1alpha1': resources('podgroups'),
       '/apis/scheduling.volcano.sh/v1beta1': resources('podgroups'),
     },
     4,
@@ -76,18 +99,20 @@ searching('each API is found in the first version that has PodGroups', async ({ 
   await over
   assert.deepEqual(told, [
     'scheduling.k8s.io: /apis/scheduling.k8s.io/v1alpha3/podgroups',
+    'scheduling.x-k8s.io: /apis/scheduling.x-k8s.io/v1alpha1/podgroups',
     'scheduling.volcano.sh: /apis/scheduling.volcano.sh/v1beta1/podgroups',
   ])
 })
 
 searching('a server that cannot answer is asked again, and answers that make no sense are no API', async (search) => {
-  const { answer, clock, over, server, told } = search
+  const { answer, clock, server, told } = search
   const waits = clock.nextWait(1_000)
   const exchange = await server.next()
   exchange.refuse(503, 'ServiceUnavailable', 'not now')
   clock.advance(await waits)
+  const asksAgain = clock.nextWait()
   await answer({ '/apis/scheduling.k8s.io/v1beta1': { resources: [null, 'podgroups', {}] } }, 4)
-  await over
+  await asksAgain
   assert.equal(told.length, 1)
   assert.match(told[0] ?? '', /503: not now/)
 })

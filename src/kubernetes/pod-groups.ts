@@ -20,6 +20,8 @@ const ROOTS: readonly (readonly [PodGroupSource, readonly string[]])[] = [
 ]
 const PLURAL = 'podgroups'
 const RETRY = { firstMs: 1_000, maxMs: 30_000 }
+/** Four small questions: short enough for somebody who installs a definition and looks at the pods that wait for it. */
+const AGAIN_MS = 15_000
 
 export interface PodGroupSearch {
   readonly connection: Connection
@@ -49,21 +51,43 @@ const servedKind = async (
   return undefined
 }
 
-/** Asks once which kinds of PodGroup the server has. Never rejects for what the server does. */
-export const findPodGroups = async (search: PodGroupSearch): Promise<void> => {
+/** Asks for some of the APIs. @returns those that the server lacks */
+const ask = async (search: PodGroupSearch, roots: typeof ROOTS): Promise<typeof ROOTS> => {
   const { clock, connection, onServed, onTrouble, random, signal } = search
-  for (const [source, roots] of ROOTS) {
+  const lacking: (typeof ROOTS)[number][] = []
+  for (const row of roots) {
+    const [source, versions] = row
     for (let failures = 1; ; failures++) {
-      if (signal.aborted) return
+      if (signal.aborted) return []
       try {
-        const kind = await servedKind(connection, roots, signal)
-        if (kind !== undefined) onServed(source, kind)
+        const kind = await servedKind(connection, versions, signal)
+        if (kind === undefined) lacking.push(row)
+        else onServed(source, kind)
         break
       } catch (error) {
-        if (signal.aborted) return
+        if (signal.aborted) return []
         onTrouble(messageOf(error))
         await sleep(clock, backoffMs(RETRY, failures, random), signal).catch(() => undefined)
       }
     }
+  }
+  return lacking
+}
+
+/** Asks once which kinds of PodGroup the server has. Never rejects for what the server does. */
+export const findPodGroups = async (search: PodGroupSearch): Promise<void> => {
+  await ask(search, ROOTS)
+}
+
+/**
+ * Asks the same, and again for those that the server lacks, since their definitions may be installed later. Resolves when it
+ * has them all or the signal is aborted. Never rejects for what the server does.
+ */
+export const awaitPodGroups = async (search: PodGroupSearch): Promise<void> => {
+  const { clock, signal } = search
+  for (let lacking = ROOTS; ; ) {
+    lacking = await ask(search, lacking)
+    if (lacking.length === 0) return
+    await sleep(clock, AGAIN_MS, signal).catch(() => undefined)
   }
 }

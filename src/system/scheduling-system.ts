@@ -48,7 +48,7 @@ import {
   STORAGE_CLASSES,
   VOLUME_ATTACHMENTS,
 } from '../kubernetes/objects.ts'
-import { findPodGroups } from '../kubernetes/pod-groups.ts'
+import { awaitPodGroups } from '../kubernetes/pod-groups.ts'
 import { ApiReporter } from '../kubernetes/reporter.ts'
 import { pollUsage } from '../kubernetes/usage.ts'
 import { ApiClaimBinder } from '../kubernetes/volume-binder.ts'
@@ -619,7 +619,7 @@ export class SchedulingSystem {
 
   #readPodGroups(): Promise<void> {
     const { clock, log } = this.#options
-    return findPodGroups({
+    return awaitPodGroups({
       connection: this.connection,
       clock,
       random: seededRandom(this.#configuration.scheduling.seed),
