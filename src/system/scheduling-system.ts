@@ -159,6 +159,8 @@ export class SchedulingSystem {
   readonly #groupKinds = new Map<GangSource, ResourceKind>()
   readonly #watches: {
     readonly kind: string
+    /** without it this scheduler is not ready */
+    readonly isNeeded: boolean
     readonly watch: { readonly synced: boolean; readonly silentMs: number }
   }[] = []
   readonly #decisionRate: RateMeter
@@ -344,7 +346,7 @@ export class SchedulingSystem {
     const reasons: string[] = []
     if (this.#phase === 'starting') reasons.push('has not asked the API server yet who leads')
     if (this.#phase === 'draining' || this.#phase === 'stopped') reasons.push('stopping')
-    for (const { kind, watch } of this.#watches)
+    for (const { kind, watch } of this.#watches.filter(({ isNeeded }) => isNeeded))
       if (!watch.synced) reasons.push(`${kind} have not all been read yet`)
       else if (watch.silentMs > STALE_MS)
         reasons.push(`nothing has been heard of ${kind} for ${Math.round(watch.silentMs / 1000)} s`)
@@ -573,7 +575,8 @@ export class SchedulingSystem {
     }
   }
 
-  #read<T extends KubeObject>(kind: ResourceKind, feed: ObjectFeed<T>, fieldSelector?: string): void {
+  /** @param isNeeded without it this scheduler is not ready */
+  #read<T extends KubeObject>(kind: ResourceKind, feed: ObjectFeed<T>, fieldSelector?: string, isNeeded = true): void {
     const { clock, log } = this.#options
     const watch = new ListWatch<T>({
       connection: this.connection,
@@ -595,7 +598,7 @@ export class SchedulingSystem {
         },
       },
     })
-    this.#watches.push({ kind: kind.plural, watch })
+    this.#watches.push({ kind: kind.plural, watch, isNeeded })
     this.#running.push(watch.run(this.#reading.signal))
   }
 
@@ -626,7 +629,8 @@ export class SchedulingSystem {
       signal: this.#reading.signal,
       onServed: (source, kind) => {
         this.#groupKinds.set(source, kind)
-        this.#read(kind, this.scheduler.podGroups[source])
+        // Its definition may be taken away again, or be no business of ours: gangs that need it wait, and nobody else.
+        this.#read(kind, this.scheduler.podGroups[source], undefined, false)
       },
       onTrouble: (why) => log.warn('cannot find out which PodGroups are served', { why }),
     })

@@ -300,6 +300,26 @@ describe('with the embedded API server', { timeout: 120_000 }, () => {
   })
   after(() => server.stop())
   for (const form of [labelled, coscheduling, volcano]) gangs(form, () => server)
+
+  test('who cannot read PodGroups is ready all the same, and places what is in no gang', async () => {
+    const cluster = new Cluster(server.kubeconfigPath)
+    const remedy = server.server.faults.add({ path: /\/podgroups/, effect: { kind: 'status', status: 503 } })
+    const scheduler = await startScheduler(server.kubeconfigPath)
+    const { system } = scheduler
+    try {
+      const hasAsked = async (): Promise<boolean> =>
+        /stowage_watch_cuts_total\{resource="podgroups"\} [1-9]/.test((await system.metrics.scrape()).body)
+      while (!(await hasAsked())) await new Promise((resolve) => setImmediate(resolve))
+      assert.deepEqual(system.readiness(), { ready: true, reasons: [] })
+      await cluster.create(node('n1'), pod('alone').scheduler('stowage'))
+      await cluster.bound('alone')
+    } finally {
+      remedy()
+      await scheduler.stop()
+      await cluster.empty()
+      await cluster.close()
+    }
+  })
 })
 
 describe('with a real kube-apiserver', { skip: realControlPlane.skip, timeout: 300_000 }, () => {
