@@ -311,8 +311,8 @@ export const definitionDefaults = (definition: ApiObject): void => {
     fill(names, 'listKind', `${textAt(names, 'kind')}List`)
   }
   spec['conversion'] ??= { strategy: 'None' }
-  // false is all that this version takes
-  delete spec['preserveUnknownFields']
+  // true is refused, and false is what it is without
+  if (spec['preserveUnknownFields'] === false) delete spec['preserveUnknownFields']
   const storage = listAt(spec, 'versions').filter((version) => version['storage'] === true)
   const stored = textsAt(definition, 'status', 'storedVersions')
   const versions = [...new Set([...stored, ...storage.map((version) => textAt(version, 'name'))])]

@@ -47,7 +47,7 @@ export class Writer {
     this.#form = form
     this.#rowObject = rowObject
     this.#clock = clock
-    this.#head = `{"kind":"${resource.kind}","apiVersion":"${apiVersionOf(resource)}",`
+    this.#head = `{"kind":${JSON.stringify(resource.kind)},"apiVersion":"${apiVersionOf(resource)}",`
   }
 
   one(entry: Entry): string {
@@ -95,7 +95,7 @@ export class Writer {
   }
 
   list(entries: readonly Entry[], metadata: Json): string {
-    const { kind } = this.#resource
+    const { listKind } = this.#resource
     if (this.#form === 'table')
       return JSON.stringify(
         this.#table(
@@ -114,7 +114,7 @@ export class Writer {
       const text = this.one(entry)
       return text.startsWith(this.#head) ? `{${text.slice(this.#head.length)}` : text
     })
-    return `{"kind":"${kind}List","apiVersion":"${apiVersionOf(this.#resource)}","metadata":${JSON.stringify(metadata)},"items":[${items.join(',')}]}`
+    return `{"kind":${JSON.stringify(listKind)},"apiVersion":"${apiVersionOf(this.#resource)}","metadata":${JSON.stringify(metadata)},"items":[${items.join(',')}]}`
   }
 
   #wire(stored: ApiObject): ApiObject {

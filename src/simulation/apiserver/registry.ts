@@ -520,7 +520,8 @@ export class Registry {
   #finishDefinition(name: string): void {
     const entry = this.find(definitions, '', name)
     if (entry?.object.metadata.deletionTimestamp === undefined) return
-    if (this.store.collection(name).entries.size > 0) return
+    // Objects of a kind that is built in are none of its own.
+    if (this.resources.named(name)?.custom !== undefined && this.store.collection(name).entries.size > 0) return
     const { metadata } = entry.object
     const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== CLEANUP_FINALIZER)
     const object = { ...entry.object, metadata: orderMetadata({ ...metadata, finalizers }) }

@@ -3,6 +3,8 @@ import { builtIn, collectionOf, type Resource } from './resources.ts'
 const pathOf = ({ group, version, plural }: Pick<Resource, 'group' | 'version' | 'plural'>): string =>
   `${group}/${version}/${plural}`
 
+const builtInCollections = new Set(builtIn.map(collectionOf))
+
 /** The resources of one server: those that are built in, and those that its CustomResourceDefinitions define. */
 export class ResourceTable {
   readonly #isServed: (resource: Resource) => boolean
@@ -22,11 +24,14 @@ export class ResourceTable {
     return this.#generation
   }
 
-  /** From now on these, and no others, are defined. Of several versions of one kind the first one's name is that of all. */
+  /**
+   * From now on these, and no others, are defined. What is built in cannot be defined anew. Of several versions of one kind the
+   * first is the one that `named` finds.
+   */
   define(custom: readonly Resource[]): void {
     this.#generation++
-    this.#custom = custom
-    const all = [...builtIn, ...custom]
+    this.#custom = custom.filter((row) => !builtInCollections.has(collectionOf(row)))
+    const all = this.all()
     this.#byPath = new Map(all.map((row) => [pathOf(row), row]))
     this.#byCollection = new Map(all.toReversed().map((row) => [collectionOf(row), row]))
   }

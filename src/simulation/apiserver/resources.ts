@@ -33,6 +33,8 @@ export interface Resource {
   readonly group: string
   readonly version: string
   readonly kind: string
+  /** the kind of a list of them */
+  readonly listKind: string
   readonly plural: string
   readonly singular: string
   readonly shortNames: readonly string[]
@@ -89,9 +91,10 @@ export const collectionOf = ({ group, plural }: Pick<Resource, 'group' | 'plural
 export const resource = (row: Row): Resource => {
   const version = row.version ?? 'v1'
   let type: TypeNode | undefined
-  const schemaName = schemaNameOf(row.group, version, row.kind)
+  const schemaName = row.schemaName ?? schemaNameOf(row.group, version, row.kind)
   return {
     version,
+    listKind: `${row.kind}List`,
     singular: row.kind.toLowerCase(),
     shortNames: [],
     categories: [],

@@ -127,6 +127,34 @@ describe('an embedded API server', { timeout }, () => {
     assert.deepEqual(listAt((await client.get(path)).body, 'items'), [])
   })
 
+  test('lets nobody define anew what is built in, and forgets the attempt without touching its objects', async () => {
+    const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+    const leases = '/apis/coordination.k8s.io/v1/namespaces/default/leases'
+    assert.equal(
+      (await client.post(leases, { metadata: { name: 'kept' }, spec: { holderIdentity: 'me' } })).status,
+      201,
+    )
+    const schema = { openAPIV3Schema: { type: 'object' } }
+    const made = await client.post(definitions, {
+      metadata: {
+        name: 'leases.coordination.k8s.io',
+        annotations: { 'api-approved.kubernetes.io': 'unapproved, a test' },
+      },
+      spec: {
+        group: 'coordination.k8s.io',
+        scope: 'Namespaced',
+        names: { plural: 'leases', kind: 'Mine' },
+        versions: [{ name: 'v1', served: true, storage: true, schema }],
+      },
+    })
+    assert.equal(made.status, 201, made.text)
+    const read = await client.get(`${leases}/kept`)
+    assert.deepEqual([textAt(read.body, 'kind'), textAt(read.body, 'spec', 'holderIdentity')], ['Lease', 'me'])
+    assert.equal((await client.delete(`${definitions}/leases.coordination.k8s.io`)).status, 200)
+    assert.equal((await client.get(`${definitions}/leases.coordination.k8s.io`)).status, 404)
+    assert.equal((await client.get(`${leases}/kept`)).status, 200)
+  })
+
   test('removes a namespace when the last thing in it is gone', async () => {
     await client.post('/api/v1/namespaces', { metadata: { name: 'short' } })
     server.objects.create('pods', pod('bound', 'short'))

@@ -1,6 +1,6 @@
 import { type ApiObject, type Json, at, isJson, jsonAt, listAt, numberAt, textAt, textsAt } from './json.ts'
 import { isEstablished } from './custom/definitions.ts'
-import { valueAtPath } from './custom/printer-columns.ts'
+import { valueAtPath } from './custom/json-path.ts'
 import type { PrinterColumn, Resource } from './resources.ts'
 
 // The columns of `kubectl get`, as pkg/printers/internalversion of Kubernetes has them.

@@ -441,6 +441,11 @@ export const definitionsContract: readonly ContractCase[] = [
         definition(group, { versions: [version('v1', { schema: { openAPIV3Schema: untyped } })] }),
         'spec.validation.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields',
       )
+      const plain = version('v1', { schema: { openAPIV3Schema: { type: 'object' } } })
+      await refusedAs(
+        definition(group, { preserveUnknownFields: true, versions: [plain] }),
+        'spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead',
+      )
       await refusedAs(
         definition('case.k8s.io'),
         'metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation "api-approved.kubernetes.io", see https://github.com/kubernetes/enhancements/pull/1111',
@@ -475,14 +480,17 @@ export const definitionsContract: readonly ContractCase[] = [
     },
   },
   {
-    title: 'custom objects of the whole cluster have no namespace',
+    title:
+      'custom objects of the whole cluster have no namespace, and lists of them the name that the definition gives',
     run: async (client, namespace) => {
       const group = `${namespace}.example.com`
-      await define(client, definition(group, { scope: 'Cluster' }))
+      const called = { plural: 'widgets', kind: 'Widget', listKind: 'Widgetry' }
+      await define(client, definition(group, { scope: 'Cluster', names: called }))
       const path = `/apis/${group}/v1/widgets`
       const created = done(await client.post(path, widget(group, 'a')), 201)
       assert.equal(at(created, 'metadata', 'namespace'), undefined)
-      assert.deepEqual(names(done(await client.get(path), 200)), ['a'])
+      const list = done(await client.get(path), 200)
+      assert.deepEqual([textAt(list, 'kind'), names(list)], ['Widgetry', ['a']])
       assert.equal((await client.get(widgets(group, namespace, 'a'))).status, 404)
     },
   },

@@ -115,13 +115,13 @@ export const terminatingStatus = (definition: ApiObject, now: string): Json =>
     now,
   )
 
-const STABILITY = ['alpha', 'beta', ''] as const
+const STABILITY: readonly string[] = ['alpha', 'beta', '']
 /** Kubernetes' order of versions, the preferred one first: stable ones, beta, alpha, the later the better, then other names. */
 const byPreference = (a: string, b: string): number => {
   const rank = (name: string): readonly number[] => {
     const parts = /^v(\d+)(?:(alpha|beta)(\d+))?$/.exec(name)
     if (parts === null) return [-1, 0, 0]
-    return [STABILITY.indexOf((parts[2] ?? '') as 'alpha'), Number(parts[1]), Number(parts[3] ?? 0)]
+    return [STABILITY.indexOf(parts[2] ?? ''), Number(parts[1]), Number(parts[3] ?? 0)]
   }
   const [left, right] = [rank(a), rank(b)]
   for (const [i, value] of left.entries()) if (value !== right[i]) return (right[i] ?? 0) - value
@@ -167,6 +167,7 @@ export const resourcesOf = (definition: ApiObject): Resource[] => {
         group,
         version,
         kind,
+        listKind: textAt(names, 'listKind'),
         plural: textAt(names, 'plural'),
         singular: textAt(names, 'singular'),
         shortNames: textsAt(names, 'shortNames'),

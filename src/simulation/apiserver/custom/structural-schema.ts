@@ -37,9 +37,10 @@ export const fillIn = (schema: Json, value: unknown): void => {
       fillIn(items, value[i])
     }
   } else if (isJson(value)) {
-    for (const [field, inner] of Object.entries(jsonAt(schema, 'properties')))
-      if (!Object.hasOwn(value, field) && isJson(inner) && defaultOf(inner) !== undefined)
-        put(value, field, defaultOf(inner))
+    for (const [field, inner] of Object.entries(jsonAt(schema, 'properties'))) {
+      const absent = !Object.hasOwn(value, field) && isJson(inner) ? defaultOf(inner) : undefined
+      if (absent !== undefined) put(value, field, absent)
+    }
     for (const field of Object.keys(value)) {
       const inner = schemaOf(schema, field)
       if (inner === undefined) continue

@@ -29,6 +29,12 @@ export const checkDefinition = (definition: ApiObject, errors: FieldErrors): voi
   const scope = textAt(spec, 'scope')
   if (scope === '') errors.required('spec.scope')
   else if (!SCOPES.includes(scope)) errors.notSupported('spec.scope', scope, SCOPES)
+  if (spec['preserveUnknownFields'] === true)
+    errors.invalid(
+      'spec.preserveUnknownFields',
+      true,
+      'cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead',
+    )
   checkVersions(spec, errors)
   checkNames(jsonAt(spec, 'names'), errors)
   if (textsAt(definition, 'status', 'storedVersions').length === 0)

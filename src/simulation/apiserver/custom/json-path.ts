@@ -8,7 +8,7 @@ type Step =
   | { readonly kind: 'where'; readonly path: readonly Step[]; readonly value: unknown }
 
 const STEP =
-  /^(?:\.?\[\?\(@((?:\.[^=\s]+)+)\s*==\s*("[^"]*"|'[^']*'|-?\d+|true|false)\s*\)\]|\.?\[(-?\d+)\]|\.?\[\*\]|\.?\['((?:[^'\\]|\\.)*)'\]|\.?\["((?:[^"\\]|\\.)*)"\]|\.((?:[^.[\\]|\\.)+))/
+  /^(?:\.?\[\?\(@(\.[^=\s]+)\s*==\s*("[^"]*"|'[^']*'|-?\d+|true|false)\s*\)\]|\.?\[(-?\d+)\]|\.?\[\*\]|\.?\['((?:[^'\\]|\\.)*)'\]|\.?\["((?:[^"\\]|\\.)*)"\]|\.((?:[^.[\\]|\\.)+))/
 
 const literal = (text: string): unknown =>
   /^['"]/.test(text) ? text.slice(1, -1) : text === 'true' ? true : text === 'false' ? false : Number(text)
